@@ -1,0 +1,39 @@
+# `make` alone prints what there is.
+.DEFAULT_GOAL := help
+.PHONY: help setup verify test lint bench format clean
+
+PYTHON ?= python3
+export UV_PYTHON_DOWNLOADS = never
+UV = .uv/bin/uv
+BIN = .venv/bin
+
+help: ## print this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
+
+# The stamp makes second runs install nothing.
+.venv/.stamp: pyproject.toml uv.lock
+	@test -x $(UV) || { $(PYTHON) -m venv .uv && .uv/bin/pip install --quiet --disable-pip-version-check uv==0.13.9; }
+	@$(UV) sync --quiet --frozen --python $(PYTHON)
+	@touch $@
+
+setup: .venv/.stamp ## create the checkout's environment in .venv
+
+verify: setup ## hold the reference implementation against the model, on a real server
+	@$(BIN)/lastseat verify
+
+test: setup ## run the tests
+	@$(BIN)/pytest -q -n auto
+
+lint: setup ## ruff, mypy strict, import-linter, codespell
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/codespell
+
+format: setup ## let ruff put the code in order
+	@$(BIN)/ruff check --fix --quiet .
+	@$(BIN)/ruff format --quiet .
+
+clean: ## remove the environment and everything that runs have left
+	rm -rf .venv .uv .lastseat .hypothesis .pytest_cache .mypy_cache .ruff_cache dist

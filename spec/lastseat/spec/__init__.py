@@ -1,0 +1,4 @@
+"""The reference model of contested booking: pure, and meant for reading.
+
+Read downwards: vocabulary, resource, history, legality, visibility.
+"""
