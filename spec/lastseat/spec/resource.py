@@ -17,36 +17,34 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any
 
 from attrs import evolve, field, frozen
 
 from lastseat.spec.vocabulary import BOOKED, REJECTED, Answer, Request
-
-V = TypeVar("V")
 
 
 class ProgrammingError(Exception):
     """A request that is no attempt at all. It is raised, never an outcome, and leaves no trace."""
 
 
-class MalformedRequest(ProgrammingError):  # noqa: N818
+class MalformedRequest(ProgrammingError):
     """Fewer than one unit is asked for."""
 
 
-class UnknownResource(ProgrammingError):  # noqa: N818
+class UnknownResource(ProgrammingError):
     """The resource does not exist."""
 
 
-class InconsistentRequest(ProgrammingError):  # noqa: N818
+class InconsistentRequest(ProgrammingError):
     """The id is booked already, with another resource or other units."""
 
 
-def _unchanging(mapping: Mapping[str, V]) -> Mapping[str, V]:
+def _unchanging(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
     return MappingProxyType(dict(mapping))
 
 
-def _items(mapping: Mapping[str, object]) -> frozenset[tuple[str, object]]:
+def _items(mapping: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:
     return frozenset(mapping.items())
 
 
