@@ -1,0 +1,102 @@
+"""As whom a server runs: postgres and initdb refuse to run as root.
+
+An ordinary user runs them as what it is. Root has two ways. In a user namespace of its own the
+server is another user by its own account while it is still root for everybody outside: nothing
+has to be made readable for anyone. Where the machine does not offer that (many containers do
+not), the server runs as another existing user, who must be able to reach the programs.
+"""
+
+import os
+import pwd
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from attrs import frozen
+
+from lastseat.harness.postgres import process
+
+PROBE_SECONDS = 30.0
+
+
+class NoIdentity(Exception):
+    """Root found nobody to run a server as; says what was tried and what to do."""
+
+
+@frozen
+class Identity:
+    """As whom the programs run."""
+
+    how: str
+    """`self`, `namespace:UID:GID` or `user:UID:GID`: what the keeper understands."""
+    owner: tuple[int, int] | None
+    """The user and group to whom the server's folder has to belong, None if ours will do."""
+    words: str
+    """For messages: who that is."""
+
+
+SELF = Identity("self", None, "the current user")
+
+
+def choose(folder: Path) -> Identity:
+    """As whom to run the programs of a folder; raises NoIdentity with the reasons.
+
+    For root each way is tried on the real program, so that a way which is there but cannot
+    reach the program is not chosen.
+    """
+    if os.geteuid() != 0:
+        return SELF
+    reasons = []
+    for identity in candidates(folder):
+        reason = _probe(folder, identity)
+        if reason is None:
+            return identity
+        reasons.append(f"  as {identity.words}: {reason}")
+    raise NoIdentity(
+        "PostgreSQL refuses to run as root, and no other way to run it works here:\n"
+        + "\n".join(reasons)
+        + f"\nRun lastseat as an ordinary user; or let another user reach {folder} (a folder "
+        "below /root usually is closed to others: put the checkout elsewhere); or allow user "
+        "namespaces; or name a running server with --dsn."
+    )
+
+
+def candidates(folder: Path) -> Iterator[Identity]:
+    """The ways for root, best first: a user namespace, then users that exist."""
+    users = {entry.pw_name: entry for entry in pwd.getpwall() if entry.pw_uid != 0}
+    # initdb looks its own uid up in the password file, so that the inner one must be there.
+    named = [users[name] for name in ("postgres", "nobody") if name in users]
+    inner = named or list(users.values())[:1]
+    if inner:
+        entry = inner[0]
+        yield Identity(
+            f"namespace:{entry.pw_uid}:{entry.pw_gid}",
+            None,
+            f"{entry.pw_name} in a user namespace",
+        )
+    # Who owns the programs can reach them, unless a folder above them is another's.
+    owner = (folder / "postgres").stat().st_uid
+    named = [entry for entry in users.values() if entry.pw_uid == owner] + named
+    for entry in dict.fromkeys(named):
+        yield Identity(
+            f"user:{entry.pw_uid}:{entry.pw_gid}",
+            (entry.pw_uid, entry.pw_gid),
+            f"user {entry.pw_name}",
+        )
+
+
+def _probe(folder: Path, identity: Identity) -> str | None:
+    """Why an identity cannot run the programs, None if it can."""
+    with tempfile.TemporaryFile() as log:
+        try:
+            code = process.run(
+                [folder / "postgres", "--version"],
+                identity=identity.how,
+                log=log,
+                seconds=PROBE_SECONDS,
+            )
+        except TimeoutError as error:
+            return str(error)
+        log.seek(0)
+        told = log.read().decode(errors="replace").strip()
+    return None if code == 0 else f"{told or 'no message'} (exit code {code})"

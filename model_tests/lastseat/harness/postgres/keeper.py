@@ -1,0 +1,198 @@
+"""The process between us and a server: it ends the server when we end, however we end.
+
+Run as a script, in its own session, by `process.spawn`:
+
+    python -I -S keeper.py OWNER_PID IDENTITY COMMAND ARG...
+
+It takes on the identity, starts the command, prints the command's pid as one line, and stays
+until every process of the command has ended, orphans too. Its exit code is the command's, or
+128 plus the number of the signal that killed it.
+
+Each byte that arrives on standard input is the number of a signal to send to the command; the
+end of standard input means that the owner closed it or died. A file descriptor that a forked
+child of the owner inherited can hold that end back, so the owner's process is watched as well.
+
+Why not a parent-death signal straight from the owner to the server: the kernel sends it when
+the *thread* that started the server ends, which may be long before the process does; it is
+lost with every change of credentials; and nobody would be left to end the orphans of a killed
+postmaster. Here it is only the second line, for the case that the keeper itself is killed.
+
+Standard library only, imported before the identity is taken on: the interpreter may be in a
+folder that the new identity cannot read.
+"""
+
+import contextlib
+import ctypes
+import os
+import select
+import signal
+import sys
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+CLONE_NEWUSER = 0x10000000
+
+EXIT_IDENTITY = 97
+EXIT_EXEC = 98
+
+IMMEDIATE_SECONDS = 1.0
+"""How long an immediate shutdown may take before everything is killed."""
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def become(identity: str) -> None:
+    """Take on `self`, `namespace:UID:GID` or `user:UID:GID`; raises OSError.
+
+    `namespace` maps root outside to UID inside of a new user namespace: the process is not
+    root by its own account, yet owns root's files, and no permission anywhere has to change.
+    """
+    how, *numbers = identity.split(":")
+    if how == "self":
+        return
+    uid, gid = (int(number) for number in numbers)
+    if how == "user":
+        os.setgroups([])
+        os.setgid(gid)
+        os.setuid(uid)
+        return
+    outer_uid, outer_gid = os.geteuid(), os.getegid()
+    if libc.unshare(CLONE_NEWUSER) != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, f"unshare(CLONE_NEWUSER): {os.strerror(error)}")
+    # The kernel wants setgroups denied before an unprivileged process may write a gid_map.
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"{uid} {outer_uid} 1")
+    Path("/proc/self/gid_map").write_text(f"{gid} {outer_gid} 1")
+
+
+def launch(command: list[str]) -> int:
+    """Start the command as a child that gets an immediate shutdown when this process dies."""
+    keeper = os.getpid()
+    child = os.fork()
+    if child:
+        return child
+    try:
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGQUIT, 0, 0, 0)
+        if os.getppid() != keeper:  # it died before the line above could take effect
+            os._exit(EXIT_EXEC)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(2, 1)
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGPIPE):
+            signal.signal(number, signal.SIG_DFL)
+        os.execv(command[0], command)
+    except OSError as error:
+        os.write(2, f"cannot run {command[0]}: {error}\n".encode())
+    finally:
+        os._exit(EXIT_EXEC)
+
+
+def reap(child: int, known: int | None) -> int | None:
+    """Collect what has ended; the wait status of `child` once it is among that."""
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                break
+            if pid == child:
+                known = status
+    return known
+
+
+def kill_orphans() -> None:
+    """Kill and collect every child, until there is none; new orphans are children of ours."""
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            if os.waitpid(-1, os.WNOHANG) == (0, 0):
+                for pid in children():
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                os.waitpid(-1, 0)
+
+
+def children() -> list[int]:
+    """The pids of this process's children."""
+    me = os.getpid()
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                # The command's name, in parentheses, may itself hold spaces and parentheses.
+                after_name = (entry / "stat").read_text().rpartition(")")[2]
+                if int(after_name.split()[1]) == me:
+                    found.append(int(entry.name))
+    return found
+
+
+def watch(child: int, owner_fd: int | None, wakeup: int) -> int:
+    """Forward signals until the command or the owner has ended; the command's wait status."""
+    poll = select.poll()
+    for fd in (0, wakeup, owner_fd):
+        if fd is not None:
+            poll.register(fd, select.POLLIN)
+    terminated = False
+
+    def on_term(*_: object) -> None:
+        nonlocal terminated
+        terminated = True
+
+    signal.signal(signal.SIGTERM, on_term)
+    status: int | None = None
+    while (status := reap(child, status)) is None:
+        ready = {fd for fd, _ in poll.poll()}
+        if wakeup in ready:
+            os.read(wakeup, 4096)
+        numbers = os.read(0, 16) if 0 in ready else None
+        for number in numbers or b"":
+            if (status := reap(child, status)) is None:
+                os.kill(child, number)
+        if numbers == b"" or owner_fd in ready or terminated:
+            return end(child, wakeup, reap(child, status))
+    return status
+
+
+def end(child: int, wakeup: int, status: int | None) -> int:
+    """Shut the command down at once, and kill it when that takes too long; its wait status."""
+    if status is None:
+        os.kill(child, signal.SIGQUIT)
+        os.kill(child, signal.SIGCONT)  # a stopped process does not hear the first one
+    while (status := reap(child, status)) is None:
+        if select.select([wakeup], [], [], IMMEDIATE_SECONDS)[0]:
+            os.read(wakeup, 4096)
+        else:
+            os.kill(child, signal.SIGKILL)
+    return status
+
+
+def main(arguments: list[str]) -> int:
+    """Keep one command; see the module's text."""
+    owner, identity, command = int(arguments[0]), arguments[1], arguments[2:]
+    owner_fd = None
+    with contextlib.suppress(OSError):  # old kernels and sandboxes; standard input remains
+        owner_fd = os.pidfd_open(owner)
+    if os.getppid() != owner:  # died in the meantime, and its pid may be another's by now
+        return EXIT_IDENTITY
+    try:
+        become(identity)
+    except OSError as error:
+        print(f"cannot run as {identity}: {error}", file=sys.stderr)
+        return EXIT_IDENTITY
+    libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    wakeup, wakeup_writer = os.pipe()
+    os.set_blocking(wakeup_writer, False)
+    signal.set_wakeup_fd(wakeup_writer, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    child = launch(command)
+    with contextlib.suppress(BrokenPipeError):
+        os.write(1, f"{child}\n".encode())
+    status = watch(child, owner_fd, wakeup)
+    kill_orphans()
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
+
+
+if __name__ == "__main__":
+    # Not sys.exit: there is nothing to clean up, and the owner waits for the end.
+    os._exit(main(sys.argv[1:]))

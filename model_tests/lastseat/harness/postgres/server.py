@@ -1,0 +1,290 @@
+"""One embedded server: started, crashed, stopped, started again, and removed in the end."""
+
+import atexit
+import os
+import secrets
+import signal
+import socket
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+import psycopg
+from attrs import define, field, frozen
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from lastseat.harness.postgres import binaries as places
+from lastseat.harness.postgres import cluster, folder, identity, process
+from lastseat.harness.postgres.binaries import Binaries
+from lastseat.harness.postgres.cluster import HOST, SUPERUSER
+from lastseat.harness.postgres.folder import RunFolder
+from lastseat.harness.postgres.identity import Identity
+
+READY_SECONDS = 60.0
+STOP_SECONDS = 60.0
+READY_PACE_SECONDS = 0.005
+
+
+class ServerError(Exception):
+    """An embedded server did not do what it was told; holds the end of its log."""
+
+
+@frozen
+class _Place:
+    """What stays the same for a server over all its lives."""
+
+    binaries: Binaries
+    identity: Identity
+    folder: RunFolder
+    port: int
+    reservation: socket.socket
+    password: str
+
+
+@define(eq=False)
+class Server:
+    """An embedded PostgreSQL that ends with this process, and whose data ends with it too."""
+
+    _place: _Place
+    _process: process.Kept | None = field(default=None, init=False)
+    _closed: bool = field(default=False, init=False)
+    _owner: int = field(factory=os.getpid, init=False)
+
+    @property
+    def port(self) -> int:
+        """The TCP port on 127.0.0.1; the same over all restarts, and never another's."""
+        return self._place.port
+
+    @property
+    def socket_directory(self) -> Path:
+        """The folder of the Unix socket, which only the server's owner can enter."""
+        return self._place.folder.path
+
+    @property
+    def data_directory(self) -> Path:
+        """The server's own data directory."""
+        return self._place.folder.data
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """Major and minor version."""
+        return self._place.binaries.version
+
+    @property
+    def binaries(self) -> Binaries:
+        """The programs that it runs from."""
+        return self._place.binaries
+
+    @property
+    def pid(self) -> int:
+        """The postmaster's process id. Raises ServerError if the server does not run."""
+        if self._process is None or not self._process.running():
+            raise ServerError("the server is not running")
+        return self._process.pid
+
+    def running(self) -> bool:
+        """Whether the server, or any process that is left of it, is there."""
+        return self._process is not None and self._process.running()
+
+    def dsn(self, dbname: str = "postgres", *, tcp: bool = False) -> str:
+        """A connection string for the superuser, as libpq understands it.
+
+        By default over the Unix socket, which is faster and asks for no password; `tcp` takes
+        127.0.0.1, with the password in the string.
+        """
+        # The last two save round trips, and keep the environment's preferences out.
+        common: dict[str, str | int] = {
+            "port": self.port,
+            "user": SUPERUSER,
+            "dbname": dbname,
+            "sslmode": "disable",
+            "gssencmode": "disable",
+        }
+        if tcp:
+            common |= {"host": HOST, "password": self._place.password}
+        else:
+            common["host"] = str(self.socket_directory)
+        return make_conninfo("", **common)
+
+    def crash(self) -> None:
+        """Kill the postmaster with SIGKILL; returns when all its processes have ended.
+
+        Nothing is flushed or said to clients. Raises ServerError if the server does not run.
+        """
+        self._end(signal.SIGKILL)
+
+    def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
+        """Shut down; returns when all processes have ended.
+
+        `fast` rolls open transactions back and writes a checkpoint, `immediate` leaves the data
+        as after a crash. Raises ServerError if the server does not run or does not end.
+        """
+        self._end(signal.SIGINT if mode == "fast" else signal.SIGQUIT)
+
+    def start_again(self) -> None:
+        """Start after a stop or crash, with the same data, port and password.
+
+        Returns when the server takes connections, that is, after its recovery. Raises
+        ServerError.
+        """
+        if self._closed:
+            raise ServerError("the server was closed, and its data with it")
+        if self.running():
+            raise ServerError("the server is running already")
+        self._collect()
+        self._launch()
+
+    def restart(self, mode: Literal["fast", "immediate"] = "fast") -> None:
+        """`stop`, then `start_again`."""
+        self.stop(mode)
+        self.start_again()
+
+    def log_tail(self, lines: int = 30) -> str:
+        """The last lines of the server's log."""
+        try:
+            with self._place.folder.log.open("rb") as log:
+                log.seek(max(0, log.seek(0, os.SEEK_END) - 300 * lines))
+                text = log.read().decode(errors="replace")
+        except OSError:
+            return ""
+        return "\n".join(text.splitlines()[-lines:])
+
+    def close(self) -> None:
+        """End the server at once and delete its data. May be called again."""
+        if self._closed or os.getpid() != self._owner:
+            return
+        self._closed = True
+        atexit.unregister(self.close)
+        self._collect()
+        self._place.reservation.close()
+        self._place.folder.remove()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _launch(self) -> None:
+        """Start the postmaster and wait until it takes connections."""
+        place = self._place
+        with place.folder.log.open("ab") as log:
+            self._process = process.spawn(
+                [place.binaries.bin / "postgres", "-D", place.folder.data],
+                identity=place.identity.how,
+                log=log,
+                inherit=[place.folder.lock_fd],
+            )
+        try:
+            self._await_ready()
+        except BaseException:
+            self._collect()
+            raise
+
+    def _await_ready(self) -> None:
+        assert self._process is not None
+        deadline = time.monotonic() + READY_SECONDS
+        while not self._says_ready():
+            # Waits for the end, so that a server that gives up is noticed at once.
+            code = self._process.wait(READY_PACE_SECONDS)
+            if code is not None:
+                raise self.error(f"the server ended while it started (exit code {code})")
+            if time.monotonic() > deadline:
+                raise self.error(f"the server was not ready after {READY_SECONDS:g} s")
+        try:
+            with psycopg.connect(self.dsn(), autocommit=True) as connection:
+                row = connection.execute("SHOW data_directory").fetchone()
+        except psycopg.Error as error:
+            raise self.error(f"the server is ready but cannot be used: {error}") from error
+        if row is None or Path(row[0]) != self.data_directory:
+            raise self.error(f"port {self.port} belongs to another server, with data in {row}")
+
+    def _says_ready(self) -> bool:
+        """Whether the postmaster's own file says that it takes connections."""
+        assert self._process is not None
+        try:
+            lines = (self.data_directory / "postmaster.pid").read_text().splitlines()
+        except OSError:
+            return False
+        # The file of a killed predecessor stays until it is overwritten.
+        return len(lines) > 7 and lines[0] == str(self._process.pid) and lines[7].strip() == "ready"
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._process is None or not self._process.running():
+            raise ServerError("the server is not running")
+        self._process.send(number)
+        if self._process.wait(STOP_SECONDS) is None:
+            raise self.error(f"the server did not end within {STOP_SECONDS:g} s")
+        self._collect()
+
+    def _collect(self) -> None:
+        if self._process is not None:
+            self._process.close()
+            self._process = None
+
+    def error(self, what: str) -> ServerError:
+        """An error about this server, with the end of its log."""
+        return ServerError(f"{what}\n{self.binaries}; the end of its log:\n{self.log_tail()}")
+
+
+def start(*, binaries: Binaries | None = None, settings: Mapping[str, str] | None = None) -> Server:
+    """Start a new server on a free port, with data of its own; returns when it can be used.
+
+    `settings` are added to `cluster.SETTINGS` or replace them, as in postgresql.conf; the port
+    and the folder are not the caller's to set (ValueError). Removes what killed servers have
+    left. Close it, or use it as a context manager; at the latest it ends with this process,
+    however that ends. Raises NoPostgres, NoIdentity, ServerError.
+    """
+    binaries = binaries or places.find()
+    who = identity.choose(binaries.bin)
+    folder.sweep()
+    password = secrets.token_urlsafe(16)
+    reservation = _reserve_port()
+    try:
+        run_folder = folder.create(who.owner)
+    except BaseException:
+        reservation.close()
+        raise
+    port = reservation.getsockname()[1]
+    server = Server(_Place(binaries, who, run_folder, port, reservation, password))
+    atexit.register(server.close)
+    try:
+        try:
+            cluster.initialise(binaries, who, run_folder, port=port, settings=settings or {})
+        except cluster.InitialiseError as error:
+            raise server.error(str(error)) from None
+        server.start_again()
+        with psycopg.connect(server.dsn(), autocommit=True) as connection:
+            connection.execute(
+                sql.SQL("ALTER ROLE {} PASSWORD {}").format(
+                    sql.Identifier(SUPERUSER), sql.Literal(password)
+                )
+            )
+    except BaseException:
+        server.close()
+        raise
+    return server
+
+
+def _reserve_port() -> socket.socket:
+    """A socket bound to a free port, which keeps the port ours while the server is down.
+
+    It does not listen, so that connections are refused then; and since both it and PostgreSQL
+    set SO_REUSEADDR, the server can bind and listen beside it.
+    """
+    reservation = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reservation.bind((HOST, 0))
+    except BaseException:
+        reservation.close()
+        raise
+    return reservation
