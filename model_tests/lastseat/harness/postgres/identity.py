@@ -1,9 +1,14 @@
 """As whom a server runs: postgres and initdb refuse to run as root.
 
-An ordinary user runs them as what it is. Root has two ways. In a user namespace of its own the
-server is another user by its own account while it is still root for everybody outside: nothing
-has to be made readable for anyone. Where the machine does not offer that (many containers do
-not), the server runs as another existing user, who must be able to reach the programs.
+An ordinary user runs them as what it is. Root has three ways, and no file's permissions ever
+change for any of them:
+
+namespace   In a user namespace of its own the server is another user by its own account, while
+            it still is root, without root's privileges, for everybody outside.
+user        Where the machine does not offer that (many containers do not), another existing
+            user, who must be able to reach the programs.
+reader      Where no other user can reach them (they are below /root, say), such a user who
+            keeps one of root's privileges: to pass the permissions of files.
 """
 
 import os
@@ -28,7 +33,7 @@ class Identity:
     """As whom the programs run."""
 
     how: str
-    """`self`, `namespace:UID:GID` or `user:UID:GID`: what the keeper understands."""
+    """`self`, or one of the three ways as `WAY:UID:GID`: what the keeper understands."""
     owner: tuple[int, int] | None
     """The user and group to whom the server's folder has to belong, None if ours will do."""
     words: str
@@ -62,10 +67,10 @@ def choose(folder: Path) -> Identity:
 
 
 def candidates(folder: Path) -> Iterator[Identity]:
-    """The ways for root, best first: a user namespace, then users that exist."""
+    """The ways for root, the one with the least privileges and demands first."""
     users = {entry.pw_name: entry for entry in pwd.getpwall() if entry.pw_uid != 0}
     # initdb looks its own uid up in the password file, so that the inner one must be there.
-    named = [users[name] for name in ("postgres", "nobody") if name in users]
+    named = [users[name] for name in ("nobody", "postgres") if name in users]
     inner = named or list(users.values())[:1]
     if inner:
         entry = inner[0]
@@ -76,13 +81,16 @@ def candidates(folder: Path) -> Iterator[Identity]:
         )
     # Who owns the programs can reach them, unless a folder above them is another's.
     owner = (folder / "postgres").stat().st_uid
-    named = [entry for entry in users.values() if entry.pw_uid == owner] + named
-    for entry in dict.fromkeys(named):
-        yield Identity(
-            f"user:{entry.pw_uid}:{entry.pw_gid}",
-            (entry.pw_uid, entry.pw_gid),
-            f"user {entry.pw_name}",
-        )
+    others = list(
+        dict.fromkeys([entry for entry in users.values() if entry.pw_uid == owner] + named)
+    )
+    for way, words in (("user", ""), ("reader", ", with access to all files")):
+        for entry in others:
+            yield Identity(
+                f"{way}:{entry.pw_uid}:{entry.pw_gid}",
+                (entry.pw_uid, entry.pw_gid),
+                f"user {entry.pw_name}{words}",
+            )
 
 
 def _probe(folder: Path, identity: Identity) -> str | None:

@@ -24,6 +24,7 @@ folder that the new identity cannot read.
 import contextlib
 import ctypes
 import os
+import resource
 import select
 import signal
 import sys
@@ -31,7 +32,12 @@ from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
+PR_SET_KEEPCAPS = 8
+PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_RAISE = 2
 CLONE_NEWUSER = 0x10000000
+CAP_DAC_OVERRIDE = 1
+CAPABILITY_VERSION_3 = 0x20080522
 
 EXIT_IDENTITY = 97
 EXIT_EXEC = 98
@@ -43,28 +49,53 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 def become(identity: str) -> None:
-    """Take on `self`, `namespace:UID:GID` or `user:UID:GID`; raises OSError.
+    """Take on an identity; raises OSError.
 
-    `namespace` maps root outside to UID inside of a new user namespace: the process is not
-    root by its own account, yet owns root's files, and no permission anywhere has to change.
+    It is one of `self`, `namespace:UID:GID`, `user:UID:GID` and `reader:UID:GID`, whose
+    meaning is told in `identity`.
     """
     how, *numbers = identity.split(":")
     if how == "self":
         return
     uid, gid = (int(number) for number in numbers)
-    if how == "user":
-        os.setgroups([])
-        os.setgid(gid)
-        os.setuid(uid)
+    if how == "namespace":
+        enter_namespace(uid, gid)
         return
-    outer_uid, outer_gid = os.geteuid(), os.getegid()
-    if libc.unshare(CLONE_NEWUSER) != 0:
+    if how == "reader":
+        check("prctl(PR_SET_KEEPCAPS)", libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0))
+    os.setgroups([])
+    os.setgid(gid)
+    os.setuid(uid)
+    if how == "reader":
+        keep_reaching_files()
+
+
+def check(what: str, result: int) -> None:
+    """Raise the OSError of a C call that failed."""
+    if result != 0:
         error = ctypes.get_errno()
-        raise OSError(error, f"unshare(CLONE_NEWUSER): {os.strerror(error)}")
+        raise OSError(error, f"{what}: {os.strerror(error)}")
+
+
+def enter_namespace(uid: int, gid: int) -> None:
+    """Become UID in a new user namespace, which is what we were for everybody outside."""
+    outer_uid, outer_gid = os.geteuid(), os.getegid()
+    check("unshare(CLONE_NEWUSER)", libc.unshare(CLONE_NEWUSER))
     # The kernel wants setgroups denied before an unprivileged process may write a gid_map.
     Path("/proc/self/setgroups").write_text("deny")
     Path("/proc/self/uid_map").write_text(f"{uid} {outer_uid} 1")
     Path("/proc/self/gid_map").write_text(f"{gid} {outer_gid} 1")
+
+
+def keep_reaching_files() -> None:
+    """Of root's capabilities keep one, over exec too: to pass file permissions."""
+    mask = 1 << CAP_DAC_OVERRIDE
+    header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
+    # effective, permitted, inheritable; once for the lower and once for the upper 32
+    sets = (ctypes.c_uint32 * 6)(mask, mask, mask, 0, 0, 0)
+    check("capset", libc.capset(header, sets))
+    raised = libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_OVERRIDE, 0, 0)
+    check("prctl(PR_CAP_AMBIENT)", raised)
 
 
 def launch(command: list[str]) -> int:
@@ -77,6 +108,8 @@ def launch(command: list[str]) -> int:
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGQUIT, 0, 0, 0)
         if os.getppid() != keeper:  # it died before the line above could take effect
             os._exit(EXIT_EXEC)
+        # A shutdown by SIGQUIT before the command handles it is no reason to write a core file.
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(2, 1)
         signal.set_wakeup_fd(-1)

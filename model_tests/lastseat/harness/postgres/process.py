@@ -76,7 +76,7 @@ def spawn(
         stderr=log,
         bufsize=0,
         cwd="/",
-        env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"},
+        env=_environment(),
         pass_fds=tuple(inherit),
         start_new_session=True,
     )
@@ -87,6 +87,12 @@ def spawn(
         Kept(0, process).close()
         raise
     return Kept(int(first) if first else 0, process)
+
+
+def _environment() -> dict[str, str]:
+    """What the programs get to see: nothing that changes what they do, such as PGDATA."""
+    kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
+    return {**kept, "LC_ALL": "C", "TZ": "UTC"}
 
 
 def run(command: Sequence[str | Path], *, identity: str, log: BinaryIO, seconds: float) -> int:

@@ -5,6 +5,7 @@ import os
 import secrets
 import signal
 import socket
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -142,6 +143,22 @@ class Server:
         self.stop(mode)
         self.start_again()
 
+    def await_ready(self) -> None:
+        """Return when the server takes connections, as after the death of one of its backends.
+
+        Raises ServerError if the server has ended, or is not ready after READY_SECONDS.
+        """
+        if self._process is None:
+            raise ServerError("the server is not running")
+        deadline = time.monotonic() + READY_SECONDS
+        while not (self._says_ready() and self._answers()):
+            # Waits for the end, so that a server that gives up is noticed at once.
+            code = self._process.wait(READY_PACE_SECONDS)
+            if code is not None:
+                raise self.error(f"the server has ended (exit code {code})")
+            if time.monotonic() > deadline:
+                raise self.error(f"the server was not ready after {READY_SECONDS:g} s")
+
     def log_tail(self, lines: int = 30) -> str:
         """The last lines of the server's log."""
         try:
@@ -184,28 +201,10 @@ class Server:
                 inherit=[place.folder.lock_fd],
             )
         try:
-            self._await_ready()
+            self.await_ready()
         except BaseException:
             self._collect()
             raise
-
-    def _await_ready(self) -> None:
-        assert self._process is not None
-        deadline = time.monotonic() + READY_SECONDS
-        while not self._says_ready():
-            # Waits for the end, so that a server that gives up is noticed at once.
-            code = self._process.wait(READY_PACE_SECONDS)
-            if code is not None:
-                raise self.error(f"the server ended while it started (exit code {code})")
-            if time.monotonic() > deadline:
-                raise self.error(f"the server was not ready after {READY_SECONDS:g} s")
-        try:
-            with psycopg.connect(self.dsn(), autocommit=True) as connection:
-                row = connection.execute("SHOW data_directory").fetchone()
-        except psycopg.Error as error:
-            raise self.error(f"the server is ready but cannot be used: {error}") from error
-        if row is None or Path(row[0]) != self.data_directory:
-            raise self.error(f"port {self.port} belongs to another server, with data in {row}")
 
     def _says_ready(self) -> bool:
         """Whether the postmaster's own file says that it takes connections."""
@@ -216,6 +215,17 @@ class Server:
             return False
         # The file of a killed predecessor stays until it is overwritten.
         return len(lines) > 7 and lines[0] == str(self._process.pid) and lines[7].strip() == "ready"
+
+    def _answers(self) -> bool:
+        """Whether a connection works; raises ServerError if another server is behind it."""
+        try:
+            with psycopg.connect(self.dsn(), autocommit=True) as connection:
+                row = connection.execute("SHOW data_directory").fetchone()
+        except psycopg.OperationalError:
+            return False
+        if row is None or Path(row[0]) != self.data_directory:
+            raise self.error(f"port {self.port} belongs to another server, with data in {row}")
+        return True
 
     def _end(self, number: signal.Signals) -> None:
         if self._process is None or not self._process.running():
@@ -243,6 +253,8 @@ def start(*, binaries: Binaries | None = None, settings: Mapping[str, str] | Non
     left. Close it, or use it as a context manager; at the latest it ends with this process,
     however that ends. Raises NoPostgres, NoIdentity, ServerError.
     """
+    if sys.platform != "linux":
+        raise ServerError("An embedded server needs Linux; name a running server with --dsn.")
     binaries = binaries or places.find()
     who = identity.choose(binaries.bin)
     folder.sweep()
