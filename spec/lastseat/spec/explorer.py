@@ -1,0 +1,361 @@
+"""Exhaustive search, fast: the engine under ``modelcheck``.
+
+The text of the life is run once for each pair of a shared part and a claim, since no move looks at
+more. Both are interned to small integers, and what follows from a pair is remembered. What remains
+per state is arithmetic:
+
+* With symmetry a state is ``(shared, *sorted(claims))``. A claim's place means nothing, so all
+  states that differ by places only are one, and its *orbit* says how many they are.
+* Without, a state is one integer: the shared part in the low bits, then the claims. A transition
+  adds a number that depends on the pair only.
+
+Breadth first, so that what is found first is reached by a shortest path.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from math import factorial
+
+from attrs import define, field
+
+from lastseat.spec.life import Life
+from lastseat.spec.properties import Edge
+from lastseat.spec.world import Claim, Move, Shared, World
+
+State = tuple[int, ...]
+"""The number of the shared part, then those of the claims in ascending order."""
+
+Watch = Callable[[Edge], str | None]
+"""Sees each transition of each pair once; answers with the property that it violates, if any."""
+
+
+class Violated(Exception):
+    """A transition that must not be was met first from ``state``, by ``edge``; ``rule`` says why.
+
+    Without an edge the state itself is wrong: nothing more can happen, and not all have emitted.
+    """
+
+    def __init__(self, rule: str, state: State, edge: Edge | None) -> None:
+        super().__init__(rule)
+        self.rule = rule
+        self.state = state
+        self.edge = edge
+
+
+@define
+class Tables:
+    """Numbers for shared parts and claims, and what follows from each pair of them."""
+
+    life: Life
+    watch: Watch
+    shareds: list[Shared] = field(factory=list)
+    claims: list[Claim] = field(factory=list)
+    pairs: dict[tuple[int, int], tuple[tuple[int, int], ...]] = field(factory=dict)
+    """What one claim's moves lead to."""
+    crashes: dict[tuple[int, int], tuple[int, int] | None] = field(factory=dict)
+    """What the crash makes of a pair; None: it cannot happen now."""
+    wrong: dict[tuple[int, int], tuple[str, Edge]] = field(factory=dict)
+    """Pairs with a transition that violates something."""
+    waiting: set[tuple[int, int]] = field(factory=set)
+    """Pairs in which a claim is not finished and cannot move: it needs the others."""
+    _shared_numbers: dict[Shared, int] = field(factory=dict)
+    _claim_numbers: dict[Claim, int] = field(factory=dict)
+
+    def shared(self, shared: Shared) -> int:
+        """The number of a shared part."""
+        number = self._shared_numbers.setdefault(shared, len(self.shareds))
+        if number == len(self.shareds):
+            self.shareds.append(shared)
+        return number
+
+    def claim(self, claim: Claim) -> int:
+        """The number of a claim."""
+        number = self._claim_numbers.setdefault(claim, len(self.claims))
+        if number == len(self.claims):
+            self.claims.append(claim)
+        return number
+
+    def canonical(self, world: World) -> State:
+        """The state of a world, whatever the places of its claims."""
+        return (self.shared(world.shared), *sorted(map(self.claim, world.claims)))
+
+    def after(self, pair: tuple[int, int]) -> tuple[tuple[int, int], ...]:
+        """The pairs to which the moves of this pair's claim lead; watched when first asked for."""
+        known = self.pairs.get(pair)
+        if known is None:
+            known = self.pairs[pair] = tuple(self._follow(pair))
+            if not known and not finished(self.claims[pair[1]]):
+                self.waiting.add(pair)
+        return known
+
+    def _follow(self, pair: tuple[int, int]) -> Iterator[tuple[int, int]]:
+        shared, claim = self.shareds[pair[0]], self.claims[pair[1]]
+        for step in self.life.moves(shared, claim):
+            after = step.shared, step.claim
+            self._see(
+                pair, Edge(self.life, shared, claim, step.move, step.slot, step.answer, *after)
+            )
+            yield self.shared(step.shared), self.claim(step.claim)
+
+    def after_crash(self, pair: tuple[int, int]) -> tuple[int, int] | None:
+        """The shared part and the claim as the crash leaves them; None: it cannot happen."""
+        if pair not in self.crashes:
+            shared, claim = self.shareds[pair[0]], self.claims[pair[1]]
+            after = self.life.crash(shared)
+            if after is None:
+                self.crashes[pair] = None
+            else:
+                left = self.life.crashed(claim)
+                self._see(pair, Edge(self.life, shared, claim, Move.CRASH, 0, None, after, left))
+                self.crashes[pair] = self.shared(after), self.claim(left)
+        return self.crashes[pair]
+
+    def _see(self, pair: tuple[int, int], edge: Edge) -> None:
+        rule = self.watch(edge)
+        if rule is not None:
+            self.wrong.setdefault(pair, (rule, edge))
+
+    def check(self, state: State) -> None:
+        """Raise what was found wrong with the transitions of ``state``.
+
+        Raises:
+            Violated: a transition of this state violates a property.
+        """
+        for claim in state[1:]:
+            found = self.wrong.get((state[0], claim))
+            if found is not None:
+                raise Violated(found[0], state, found[1])
+
+    def hangs(self, state: State) -> bool:
+        """Whether somebody is left waiting in a state in which no claim can move."""
+        pairs = [(state[0], claim) for claim in state[1:]]
+        return not self.waiting.isdisjoint(pairs) and not any(map(self.after, pairs))
+
+
+def finished(claim: Claim) -> bool:
+    """Whether all its attempts have emitted and are gone for good."""
+    return not claim.uninvoked and not claim.live
+
+
+@define
+class Reduced:
+    """The search with symmetry: every state, with the one from which it was first reached."""
+
+    tables: Tables
+    start: State
+    came_from: dict[State, State] = field(factory=dict)
+    transitions: int = 0
+    depth: int = 0
+
+    def run(self) -> None:
+        """Search to the end.
+
+        Raises:
+            Violated: at the first violation, in a state that is reached in the fewest steps.
+        """
+        with no_garbage_collection():
+            self.came_from[self.start] = self.start
+            level = [self.start]
+            while level:
+                level = self._expand(level)
+                self.depth += bool(level)
+
+    def _expand(self, level: list[State]) -> list[State]:
+        came_from, tables = self.came_from, self.tables
+        found: list[State] = []
+        for state in level:
+            successors = self.successors(state)
+            if tables.wrong:
+                tables.check(state)
+            if not successors and tables.hangs(state):
+                raise Violated("nobody hangs", state, None)
+            self.transitions += len(successors)
+            for after in successors:
+                if after not in came_from:
+                    came_from[after] = state
+                    found.append(after)
+        return found
+
+    def successors(self, state: State) -> list[State]:
+        """The states after ``state``, one for each different move."""
+        after, pairs = self.tables.after, self.tables.pairs
+        shared, *claims = state
+        successors: list[State] = []
+        last = -1
+        for index, claim in enumerate(claims):
+            if claim == last:
+                continue  # the same claim at another place: the same successors
+            last = claim
+            pair = (shared, claim)
+            for next_shared, next_claim in pairs.get(pair) or after(pair):
+                moved = claims.copy()
+                moved[index] = next_claim
+                moved.sort()
+                successors.append((next_shared, *moved))
+        if self.tables.shareds[shared].crashes and (crash := self._crash(state)) is not None:
+            successors.append(crash)
+        return successors
+
+    def _crash(self, state: State) -> State | None:
+        results = [self.tables.after_crash((state[0], claim)) for claim in state[1:]]
+        struck = [result for result in results if result is not None]
+        if not struck:
+            return None
+        return (struck[0][0], *sorted(claim for _, claim in struck))
+
+    def unreduced_states(self) -> int:
+        """How many states there are when places are told apart: the sum of the orbits."""
+        return sum(map(orbit, self.came_from))
+
+    def path(self, state: State) -> list[State]:
+        """The states on the way to ``state``, from the start; no way is shorter."""
+        path = [state]
+        while path[-1] != self.start:
+            path.append(self.came_from[path[-1]])
+        return path[::-1]
+
+
+def orbit(state: State) -> int:
+    """In how many ways the claims of ``state`` can be placed."""
+    number = factorial(len(state) - 1)
+    run = 1
+    for one, other in pairwise(state[1:]):
+        run = run + 1 if one == other else 1
+        number //= run
+    return number
+
+
+class _Lane(dict[int, tuple[int, ...]]):
+    """For one place: a state's bits of the shared part and of this claim -> what may be added."""
+
+    def __init__(self, tables: Tables, shift: int, shared_mask: int) -> None:
+        super().__init__()
+        self.tables, self.shift, self.shared_mask = tables, shift, shared_mask
+
+    def __missing__(self, bits: int) -> tuple[int, ...]:
+        pair = (bits & self.shared_mask, bits >> self.shift)
+        self[bits] = deltas = tuple(
+            (shared - pair[0]) + (claim - pair[1] << self.shift)
+            for shared, claim in self.tables.after(pair)
+        )
+        return deltas
+
+
+class _CrashLane(_Lane):
+    """The same for the crash: what it adds at this place; the first place takes the shared part."""
+
+    def __missing__(self, bits: int) -> tuple[int, ...]:
+        pair = (bits & self.shared_mask, bits >> self.shift)
+        after = self.tables.after_crash(pair)
+        if after is None:
+            self[bits] = ()
+            return ()
+        self[bits] = (after[0] - pair[0], after[1] - pair[1] << self.shift)
+        return self[bits]
+
+
+@define
+class Unreduced:
+    """The search without symmetry. It runs on the tables of a finished reduced search.
+
+    These tell how many bits a number needs, and have watched every pair. A pair that the reduced
+    search has not met would be a bug in it; it raises ``ValueError``.
+    """
+
+    tables: Tables
+    places: int
+    seen: set[int] = field(factory=set)
+    transitions: int = 0
+    shared_bits: int = 0
+    claim_bits: int = 0
+
+    def run(self, start: World) -> None:
+        """Search to the end.
+
+        Raises:
+            ValueError: the two searches have not met the same pairs.
+            Violated: somebody hangs.
+        """
+        tables = self.tables
+        met = len(tables.shareds), len(tables.claims), len(tables.pairs)
+        self.shared_bits, self.claim_bits = met[0].bit_length(), met[1].bit_length()
+        with no_garbage_collection():
+            self._search(self.pack(start))
+        if met != (len(tables.shareds), len(tables.claims), len(tables.pairs)):
+            raise ValueError("the reduced search has missed a pair")
+
+    def pack(self, world: World) -> int:
+        """A world as one integer."""
+        packed = self.tables.shared(world.shared)
+        for index, claim in enumerate(world.claims):
+            packed |= self.tables.claim(claim) << self.shared_bits + index * self.claim_bits
+        return packed
+
+    def unpack(self, packed: int) -> World:
+        """The world of an integer."""
+        numbers = self._numbers(packed)
+        claims = self.tables.claims
+        return World(self.tables.shareds[numbers[0]], tuple(claims[n] for n in numbers[1:]))
+
+    def _numbers(self, packed: int) -> State:
+        shared_mask, claim_mask = (1 << self.shared_bits) - 1, (1 << self.claim_bits) - 1
+        shifts = (self.shared_bits + index * self.claim_bits for index in range(self.places))
+        return (packed & shared_mask, *(packed >> shift & claim_mask for shift in shifts))
+
+    def _lanes(self, kind: type[_Lane]) -> list[tuple[int, _Lane]]:
+        shared_mask, claim_mask = (1 << self.shared_bits) - 1, (1 << self.claim_bits) - 1
+        shifts = (self.shared_bits + index * self.claim_bits for index in range(self.places))
+        return [
+            (shared_mask | claim_mask << shift, kind(self.tables, shift, shared_mask))
+            for shift in shifts
+        ]
+
+    def _search(self, start: int) -> None:
+        lanes, crash_lanes = self._lanes(_Lane), self._lanes(_CrashLane)
+        crash_mask, crash_first = crash_lanes[0]
+        seen = self.seen
+        seen.add(start)
+        level = [start]
+        while level:
+            found: set[int] = set()
+            for begin in range(0, len(level), 100_000):  # in pieces, to bound the memory
+                piece = level[begin : begin + 100_000]
+                after = [s + d for s in piece for mask, lane in lanes for d in lane[s & mask]]
+                after += [
+                    s + crash_first[s & crash_mask][0]
+                    + sum([lane[s & mask][1] for mask, lane in crash_lanes])
+                    for s in piece
+                    if crash_first[s & crash_mask]
+                ]  # fmt: skip
+                self.transitions += len(after)
+                found.update(after)
+                self._look_for_hangs(piece, lanes)
+            found -= seen
+            seen |= found
+            level = list(found)
+
+    def _look_for_hangs(self, piece: list[int], lanes: list[tuple[int, _Lane]]) -> None:
+        if not self.tables.waiting:
+            return
+        for mask, lane in lanes:  # each leaves only the states in which its claim cannot move
+            piece = [s for s in piece if not lane[s & mask]]
+        for packed in piece:
+            state = self._numbers(packed)
+            if self.tables.hangs(state):
+                raise Violated("nobody hangs", state, None)
+
+
+@contextmanager
+def no_garbage_collection() -> Iterator[None]:
+    """Millions of small objects without a cycle: collecting finds nothing and takes its time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
