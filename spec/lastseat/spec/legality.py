@@ -1,0 +1,69 @@
+"""Is a recorded history legal? Every rule is one function; judging takes one pass and some sorting.
+
+The rules about bookings are in ``effects``, those about failures in ``failures``, and what each
+rule promises is the sentence of its ``Rule``. Only what the recorded evidence proves is a
+violation: where it leaves two readings, the attempt gets the better one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lastseat.spec import effects, failures
+from lastseat.spec.events import Evidence, History
+from lastseat.spec.evidence import Kind, kind_of
+from lastseat.spec.record import NEVER, Record, fold
+from lastseat.spec.rules import Judgement, Rule, Violation
+
+__all__ = ["Judgement", "Rule", "Violation", "judge"]
+
+
+def judge(history: History) -> Judgement:
+    """Every violation that ``history`` proves, and what it lacks the evidence to judge."""
+    record = fold(history)
+    around = failures.Surroundings(record)
+    violations = (
+        *effects.capacity(record),
+        *effects.counter(record),
+        *effects.booked(record),
+        *effects.unwarranted(record),
+        *effects.one_id(record),
+        *effects.rejected(record),
+        *failures.one_outcome(record),
+        *failures.conflict(record, around),
+        *failures.infrastructure(record, around),
+        *failures.in_doubt(record),
+        *failures.transience(record, around),
+        *failures.determinism(record, around),
+        *failures.programming_error(record),
+    )
+    return Judgement(violations, (*_gaps_in_time(record), *_gaps_in_evidence(record)))
+
+
+def _gaps_in_time(record: Record) -> Iterator[str]:
+    if record.end is None and any(attempt.ended == NEVER for attempt in record.attempts):
+        yield "one outcome: the recording has no end, so what is missing may have been cut off"
+    if record.header.deadline_ms is None or record.header.grace_ms is None:
+        yield "one outcome: no deadline and grace were declared, so no time was judged"
+    unread = sorted(record.header.resources.keys() - record.finals.keys())
+    if unread:
+        yield f"BOOKED: the final bookings of {', '.join(unread)} were not read"
+
+
+def _gaps_in_evidence(record: Record) -> Iterator[str]:
+    """Names what the attempts of this history would have been judged by."""
+    kinds = {kind_of(attempt) for attempt in record.attempts}
+    faults = record.observed(Evidence.FAULTS)
+    if not record.observed(Evidence.SERVER):
+        yield "determinism: what reached the attempts was not recorded"
+        if Kind.CONFLICT in kinds:
+            yield "CONFLICT: what the server reported was not recorded; judged by overlap alone"
+        if Kind.EXCEPTION in kinds:
+            yield "programming error: what reached the attempts that raised was not recorded"
+        if Kind.INFRASTRUCTURE in kinds and not faults:
+            yield "INFRASTRUCTURE: neither faults nor what reached the attempts was recorded"
+    if Kind.INFRASTRUCTURE in kinds and not faults:
+        yield "transience: faults were not recorded"
+    doubt = any(attempt.in_doubt for attempt in record.attempts)
+    if doubt and not record.observed(Evidence.COMMITS):
+        yield "in doubt: the commits that were sent were not recorded"

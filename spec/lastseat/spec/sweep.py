@@ -1,0 +1,221 @@
+"""Was there a moment at which the units did not fit? One pass over time for all rejections.
+
+Nothing is ever given back, so what is booked only grows, and it is greatest at every moment if each
+booking takes effect at its earliest. That one schedule serves all rejections at once, each at its
+emission: a rejection that finds room there finds room in every schedule. At equal instants,
+bookings come before rejections.
+
+Two things refine this. If the final bookings are unknown, each booking in doubt may have been made
+or not; the sums that are possible are kept as a set of bits. And if an id that was REJECTED for one
+request exists for another, that other booking has to wait until the rejection has had its moment.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict, deque
+from collections.abc import Iterator
+
+from attrs import define, field, frozen
+
+from lastseat.spec.record import NEVER, Attempt, Claim, Record
+from lastseat.spec.vocabulary import Outcome
+
+
+@frozen
+class Shortfall:
+    """A rejection for which there was room at every moment.
+
+    ``most`` is what could have been booked at most by its last moment. ``exact`` is false if that
+    would do, yet the rejections before it and the capacity leave no total that does.
+    """
+
+    attempt: Attempt
+    most: int
+    exact: bool = True
+
+
+@frozen
+class Overdue:
+    """A booking that waits for rejections of its id longer than it can."""
+
+    claim: Claim
+    rejection: Attempt
+
+
+def shortfalls(record: Record) -> Iterator[Shortfall | Overdue]:
+    """Every rejection without a moment at which its units did not fit and its id was free."""
+    waiting = _Waiting(record)
+    if waiting.blocked:
+        yield from waiting.run()
+    rejections: dict[str, list[Attempt]] = defaultdict(list)
+    for claim in record.claims.values():
+        if claim.exists or claim.request.resource_id not in record.header.resources:
+            continue
+        if not _existing_rivals(record, claim):
+            rejections[claim.request.resource_id] += claim.answered(Outcome.REJECTED)
+    for resource_id, rejected in rejections.items():
+        yield from _of_resource(record, resource_id, rejected, waiting.moments)
+
+
+def _existing_rivals(record: Record, claim: Claim) -> list[Claim]:
+    return [rival for rival in record.rivals(claim) if rival.exists]
+
+
+def _of_resource(
+    record: Record, resource_id: str, rejected: list[Attempt], moments: dict[Claim, float]
+) -> Iterator[Shortfall]:
+    capacity = record.header.resources[resource_id].capacity
+    certain, possible = [], []
+    for claim in record.of_resource[resource_id]:
+        if claim.exists:
+            moment = moments.get(claim, claim.counted_from)
+            certain.append((moment, claim.request.requested_units))
+        elif claim.possible:
+            possible.append((claim.earliest, claim.request.requested_units))
+    certain.sort()
+    possible.sort()
+    sums = _Sums(capacity - sum(units for _, units in certain))
+    booked = done = begun = 0
+    for attempt in sorted(rejected, key=lambda attempt: attempt.ended):
+        while done < len(certain) and certain[done][0] <= attempt.ended:
+            booked += certain[done][1]
+            done += 1
+        while begun < len(possible) and possible[begun][0] <= attempt.ended:
+            sums.maybe(possible[begun][1])
+            begun += 1
+        needed = capacity - attempt.request.requested_units + 1 - booked
+        if needed > sums.most:
+            yield Shortfall(attempt, booked + sums.most)
+        elif not sums.at_least(needed):
+            yield Shortfall(attempt, booked + sums.most, exact=False)
+
+
+@define
+class _Sums:
+    """The totals that bookings of unknown fate may have: bit ``s`` stands for the total ``s``.
+
+    ``room`` is what all that certainly exists leaves of the capacity: no total may exceed it.
+    """
+
+    room: int
+    bits: int = 1
+    limit: int = 0
+    """What they would be all together."""
+
+    @property
+    def most(self) -> int:
+        return max(0, min(self.room, self.limit))
+
+    def maybe(self, units: int) -> None:
+        self.limit += units
+        if 0 < units <= self.room:
+            self.bits |= (self.bits << units) & ((1 << self.room + 1) - 1)
+
+    def at_least(self, needed: int) -> bool:
+        """Whether a total of ``needed`` or more is possible; from here on the others are not."""
+        if needed <= 0:
+            return True
+        left = self.bits >> needed << needed
+        if left:
+            self.bits = left
+        return bool(left)
+
+
+@define
+class _Waiting:
+    """The schedule at the earliest, where ids were asked for in different ways.
+
+    A booking is ``blocked`` by the rejections of its id for another request: it takes effect as
+    soon as all of them have had a moment without room. What waits only ever waits for earlier
+    moments of others, so the schedule in which everything happens as soon as it can is again the
+    one with the most booked at every moment.
+    """
+
+    record: Record
+    blocked: dict[Claim, set[Attempt]] = field(factory=dict)
+    moments: dict[Claim, float] = field(factory=dict)
+    _blocks: dict[Attempt, list[Claim]] = field(factory=dict)
+    _begun: set[Claim] = field(factory=set)
+    _last: dict[Claim, Attempt] = field(factory=dict)
+    _booked: dict[str, int] = field(factory=lambda: defaultdict(int))
+    _heaps: dict[str, list[tuple[int, int, Attempt]]] = field(factory=lambda: defaultdict(list))
+
+    def __attrs_post_init__(self) -> None:
+        for claims in self.record.of_id.values():
+            for claim in claims if len(claims) > 1 else ():
+                if claim.exists:
+                    self._block(claim)
+
+    def _block(self, claim: Claim) -> None:
+        for rival in self.record.rivals(claim):
+            for attempt in rival.answered(Outcome.REJECTED):
+                if rival.exists or rival.request.resource_id not in self.record.header.resources:
+                    continue
+                self.blocked.setdefault(claim, set()).add(attempt)
+                self._blocks.setdefault(attempt, []).append(claim)
+
+    def run(self) -> Iterator[Shortfall | Overdue]:
+        agenda: list[tuple[float, int, Claim | Attempt]] = []
+        for claim in self.record.claims.values():
+            if claim.exists or claim.possible:
+                agenda.append((claim.counted_from, len(agenda), claim))
+        for attempt in self._blocks:
+            agenda.append((attempt.invoked, len(agenda), attempt))
+        agenda.sort(key=lambda entry: entry[:2])
+        late = deque(sorted(self._blocks, key=lambda attempt: attempt.ended))
+        for index, (now, number, item) in enumerate(agenda):
+            if isinstance(item, Claim):
+                self._begin(item, now)
+            else:
+                need = self.capacity(item) - item.request.requested_units + 1
+                heapq.heappush(self._heaps[item.request.resource_id], (need, number, item))
+            self._settle(item.request.resource_id, now)
+            # Everything of one instant is concurrent, so who is late shows after all of it.
+            following = agenda[index + 1][0] if index + 1 < len(agenda) else NEVER
+            while following > now and late and late[0].ended < following:
+                yield from self._give_up(late.popleft(), now)
+        for claim, rejection in self._last.items():
+            if self.moments.get(claim, NEVER) > claim.latest:
+                yield Overdue(claim, rejection)
+
+    def capacity(self, attempt: Attempt) -> int:
+        return self.record.header.resources[attempt.request.resource_id].capacity
+
+    def _begin(self, claim: Claim, now: float) -> None:
+        self._begun.add(claim)
+        if not self.blocked.get(claim):
+            self._apply(claim, now)
+
+    def _apply(self, claim: Claim, now: float) -> None:
+        self.moments[claim] = now
+        self._booked[claim.request.resource_id] += claim.request.requested_units
+
+    def _settle(self, resource_id: str, now: float) -> None:
+        """Let every rejection have its moment that can, and all that waited for it."""
+        touched = [resource_id]
+        while touched:
+            resource_id = touched.pop()
+            heap = self._heaps[resource_id]
+            while heap and heap[0][0] <= self._booked[resource_id]:
+                touched += self._discharge(heapq.heappop(heap)[2], now)
+
+    def _discharge(self, attempt: Attempt, now: float) -> list[str]:
+        """Nothing waits for ``attempt`` any more; returns the resources that are fuller now."""
+        touched = []
+        for claim in self._blocks[attempt]:
+            if attempt in self.blocked[claim]:
+                self.blocked[claim].remove(attempt)
+                self._last[claim] = attempt
+                if not self.blocked[claim] and claim in self._begun:
+                    self._apply(claim, now)
+                    touched.append(claim.request.resource_id)
+        return touched
+
+    def _give_up(self, attempt: Attempt, now: float) -> Iterator[Shortfall]:
+        """Its time is over. If it had no moment it is wrong, and nobody waits for it any more."""
+        if any(attempt in self.blocked[claim] for claim in self._blocks[attempt]):
+            booked = min(self._booked[attempt.request.resource_id], self.capacity(attempt))
+            yield Shortfall(attempt, booked)
+            for resource_id in self._discharge(attempt, now):
+                self._settle(resource_id, now)
