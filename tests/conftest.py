@@ -4,15 +4,26 @@ from collections.abc import Iterator
 
 import pytest
 
-from lastseat.harness.postgres import Server, Target, open_target, start
+from lastseat.harness.postgres import Server, Target, find_all, open_target, start
+from lastseat.harness.postgres.binaries import NEWEST, OLDEST
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the versions that were there to test on, so that no other is taken for tested."""
+    here = {each.version[0] for each in find_all()}
+    missing = [str(major) for major in range(OLDEST, NEWEST + 1) if major not in here]
+    terminalreporter.write_line(
+        f"PostgreSQL found here: {', '.join(map(str, sorted(here))) or 'none'};"
+        f" not here, so not tested: {', '.join(missing) or 'none'}"
+    )
 
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     """A running server for tests that leave it as it was; each xdist worker has its own.
 
-    A start takes less than a second, which is less than agreeing on one server would cost.
-    Tests that crash or stop a server start one themselves.
+    A start takes about a second, which is less than agreeing on one server would cost in
+    clarity. Tests that crash or stop a server start one themselves.
     """
     with start() as running:
         yield running
