@@ -1,0 +1,94 @@
+"""What the gate reports, in the order in which it happened."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from lastseat.harness.gate.messages import ServerError
+from lastseat.harness.gate.turns import Answer, Turn
+
+
+@frozen
+class Opened:
+    """A client's connection reached the server."""
+
+    client: str
+    connection: int
+    backend_pid: int
+
+
+@frozen
+class Refused:
+    """The server did not take a client's connection."""
+
+    client: str
+    connection: int
+    reason: str
+
+
+@frozen
+class Arrived:
+    """A client has sent a turn; the server has not seen it yet."""
+
+    client: str
+    connection: int
+    turn: Turn
+
+
+@frozen
+class Sent:
+    """A turn was passed on to the server."""
+
+    client: str
+    connection: int
+    turn: Turn
+
+
+@frozen
+class Answered:
+    """The server answered a turn completely. Whether the client got to read it: ``delivered``.
+
+    ``substituted``: the server was given another statement in the turn's place.
+    """
+
+    client: str
+    connection: int
+    turn: Turn
+    answer: Answer
+    delivered: bool = True
+    substituted: bool = False
+
+
+@frozen
+class Undelivered:
+    """A turn that the client sent and that never reached the server."""
+
+    client: str
+    connection: int
+    turn: Turn
+
+
+@frozen
+class Broken:
+    """A connection ended: ``by`` the client, the server, or the gate (a fault).
+
+    ``turn`` is what the server was working on; ``error`` the server's last word, if it had one.
+    """
+
+    client: str
+    connection: int
+    backend_pid: int
+    by: str
+    turn: Turn | None = None
+    error: ServerError | None = None
+
+
+@frozen
+class HungUp:
+    """The client closed its end, or was refused: it knows that this connection is no more."""
+
+    client: str
+    connection: int
+
+
+GateEvent = Opened | Refused | Arrived | Sent | Answered | Undelivered | Broken | HungUp

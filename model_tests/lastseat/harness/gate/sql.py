@@ -1,0 +1,149 @@
+"""What a statement is, read from its text alone: enough for turns and visibility, no parser.
+
+Over-reading is safe and under-reading is not: what cannot be told apart is UNSURE, and the server
+is asked whether it wrote.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import itertools
+import re
+from collections.abc import Iterator
+
+_TOKEN = re.compile(
+    r"""
+      (?P<blank>\s+ | --[^\n]* | /\*.*?\*/)
+    | (?P<string>[eE]'(?:[^'\\]|''|\\.)*' | (?:[bBxXnN]|[uU]&)?'(?:[^']|'')*'
+        | \$(?P<tag>\w*)\$.*?\$(?P=tag)\$)
+    | (?P<quoted>"(?:[^"]|"")*")
+    | (?P<word>[^\W\d][\w$]*)
+    | (?P<number>\$?\d[\w.]*)
+    | (?P<sign>.)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+
+class Kind(enum.Enum):
+    """What a statement does, as far as a watcher between client and server must know."""
+
+    BEGIN = "begins a transaction"
+    COMMIT = "commits"
+    ROLLBACK = "rolls back"
+    SAVEPOINT = "sets, releases or rolls back to a savepoint"
+    PREPARE_TRANSACTION = "prepares a transaction for two-phase commit"
+    NEUTRAL = "touches no relation: a ping, a setting, a look into the system catalog"
+    READ = "reads or locks"
+    WRITE = "writes"
+    UNSURE = "may write: calls a function of the user's, or cannot be classified"
+
+
+_WRITES = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "TRUNCATE"})
+_CALLS = frozenset({"CALL", "DO", "EXECUTE"})
+_SETTINGS = frozenset(
+    {"SET", "RESET", "SHOW", "DISCARD", "LISTEN", "UNLISTEN", "NOTIFY", "DEALLOCATE", "PREPARE"}
+    | {"CLOSE", "FETCH", "MOVE"}
+)
+_TRANSACTION = {
+    "BEGIN": Kind.BEGIN,
+    "START": Kind.BEGIN,
+    "COMMIT": Kind.COMMIT,
+    "END": Kind.COMMIT,
+    "ROLLBACK": Kind.ROLLBACK,
+    "ABORT": Kind.ROLLBACK,
+    "SAVEPOINT": Kind.SAVEPOINT,
+    "RELEASE": Kind.SAVEPOINT,
+}
+
+
+def tokens(sql: str) -> Iterator[tuple[str, str]]:
+    """The words, strings and signs of a text, without blanks and comments."""
+    for match in _TOKEN.finditer(sql):
+        kind = match.lastgroup or "sign"
+        if kind == "tag":
+            kind = "string"
+        if kind != "blank":
+            yield kind, match.group()
+
+
+@functools.lru_cache(maxsize=4096)
+def split(sql: str) -> tuple[str, ...]:
+    """The statements of a text that a simple Query may hold, without the semicolons between."""
+    parts, start = [], 0
+    for match in _TOKEN.finditer(sql):
+        if match.lastgroup == "sign" and match.group() == ";":
+            parts.append(sql[start : match.start()])
+            start = match.end()
+    parts.append(sql[start:])
+    return tuple(part.strip() for part in parts if next(tokens(part), None))
+
+
+@functools.lru_cache(maxsize=4096)
+def classify(sql: str, known: frozenset[str] = frozenset()) -> Kind:
+    """What one statement does.
+
+    ``known``: the names that before a parenthesis are the server's own, its functions and keywords.
+    Any other name there makes a SELECT unsure.
+    """
+    found = list(tokens(sql))
+    words = [text.upper() for kind, text in found if kind == "word"]
+    if not words:
+        return Kind.NEUTRAL
+    first = words[0]
+    if first in _TRANSACTION:
+        return _transaction(first, words)
+    if first in {"SELECT", "WITH", "TABLE", "VALUES", "DECLARE", "EXPLAIN"} or found[0][1] == "(":
+        return _query(found, words, known)
+    return _command(first, words)
+
+
+def _transaction(first: str, words: list[str]) -> Kind:
+    if first == "ROLLBACK" and "TO" in words:
+        return Kind.SAVEPOINT
+    return _TRANSACTION[first]
+
+
+def _command(first: str, words: list[str]) -> Kind:
+    if first in _WRITES or (first == "COPY" and "FROM" in words):
+        return Kind.WRITE
+    if first in _CALLS:
+        return Kind.UNSURE
+    if first == "PREPARE" and words[1:2] == ["TRANSACTION"]:
+        return Kind.PREPARE_TRANSACTION
+    if first in _SETTINGS:
+        return Kind.NEUTRAL
+    return Kind.READ if first in {"LOCK", "COPY"} else Kind.UNSURE
+
+
+def _query(found: list[tuple[str, str]], words: list[str], known: frozenset[str]) -> Kind:
+    # FOR UPDATE and FOR NO KEY UPDATE lock; any other UPDATE in a query is a data-modifying WITH.
+    modifying = [
+        word
+        for before, word in zip(["", *words], words, strict=False)
+        if word in _WRITES and not (word == "UPDATE" and before in {"FOR", "KEY"})
+    ]
+    if modifying:
+        return Kind.WRITE
+    if not known.issuperset(_called(found)):
+        return Kind.UNSURE
+    relations = list(_relations(found))
+    if all(name.lower().startswith(("pg_", "information_schema")) for name in relations):
+        return Kind.NEUTRAL if words[0] != "TABLE" else Kind.READ
+    return Kind.READ
+
+
+def _called(found: list[tuple[str, str]]) -> Iterator[str]:
+    for (kind, text), (_, after) in itertools.pairwise(found):
+        if after == "(" and kind in {"word", "quoted"}:
+            yield text.strip('"').lower()
+
+
+def _relations(found: list[tuple[str, str]]) -> Iterator[str]:
+    for (kind, text), (after, name) in itertools.pairwise(found):
+        comes = kind == "word" and text.upper() in {"FROM", "JOIN", "ONLY", "LATERAL"}
+        if comes and after in {"word", "quoted"}:
+            yield name.strip('"')
+        elif comes and name == "(":
+            yield "(a query)"

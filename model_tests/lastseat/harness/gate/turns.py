@@ -1,0 +1,198 @@
+"""Client turns: what a client sends before it waits for an answer.
+
+A turn ends at Query, Sync or Flush, or FunctionCall. In the extended protocol the text of a
+statement (Parse), its parameters (Bind) and its execution (Execute) are separate messages, often in
+separate turns: names are remembered per connection, and a statement counts where it is executed.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter
+from collections.abc import Iterator
+
+from attrs import Factory, define, frozen
+
+from lastseat.harness.gate import messages
+from lastseat.harness.gate.messages import Message
+from lastseat.harness.gate.sql import split
+
+_ENDS_A_TURN = frozenset("QSHF")
+_SHORT = struct.Struct("!h")
+_INT = struct.Struct("!i")
+_UNKNOWN_TEXT = ""  # executed under a name that this connection never parsed
+
+
+@frozen
+class Statement:
+    """One execution: the text as the client sent it, and its parameters (bytes if binary)."""
+
+    sql: str
+    parameters: tuple[str | bytes | None, ...] = ()
+
+    def __str__(self) -> str:
+        words = " ".join(self.sql.split())
+        shown = ", ".join(map(_shown, self.parameters))
+        return f"{words} [{shown}]" if shown else words
+
+
+def _shown(parameter: str | bytes | None) -> str:
+    """A parameter for people; a binary one of an integer's width most likely is an integer."""
+    if isinstance(parameter, bytes):
+        if len(parameter) in {2, 4, 8}:
+            return str(int.from_bytes(parameter, "big", signed=True))
+        return parameter.hex()
+    return "NULL" if parameter is None else parameter
+
+
+@frozen
+class Turn:
+    """One client turn: its number on the connection, its messages, what it executes."""
+
+    number: int
+    messages: tuple[Message, ...]
+    statements: tuple[Statement, ...]
+
+    @property
+    def raw(self) -> bytes:
+        return b"".join(message.raw for message in self.messages)
+
+    @property
+    def ends_with(self) -> str:
+        """Q, S, H (Flush) or F: an answer to anything but Flush ends in ReadyForQuery."""
+        return self.messages[-1].kind
+
+    def __str__(self) -> str:
+        return "; ".join(map(str, self.statements)) or "nothing to execute"
+
+
+@define
+class Cutter:
+    """Cuts one connection's stream of client messages into turns."""
+
+    _texts: dict[str, str] = Factory(dict)
+    _portals: dict[str, Statement] = Factory(dict)
+    _pending: list[Message] = Factory(list)
+    _statements: list[Statement] = Factory(list)
+    _number: int = 0
+
+    def feed(self, message: Message) -> Turn | None:
+        """Take one client message; the turn, if it ends one."""
+        self._pending.append(message)
+        self._read(message)
+        if message.kind not in _ENDS_A_TURN:
+            return None
+        self._number += 1
+        turn = Turn(self._number, tuple(self._pending), tuple(self._statements))
+        self._pending.clear()
+        self._statements.clear()
+        return turn
+
+    def _read(self, message: Message) -> None:
+        payload = message.payload
+        if message.kind == "Q":
+            sql, _ = messages.text(payload)
+            self._statements.extend(Statement(part) for part in split(sql))
+        elif message.kind == "P":
+            name, after = messages.text(payload)
+            self._texts[name], _ = messages.text(payload, after)
+        elif message.kind == "B":
+            portal, after = messages.text(payload)
+            name, after = messages.text(payload, after)
+            sql = self._texts.get(name, _UNKNOWN_TEXT)
+            self._portals[portal] = Statement(sql, tuple(_parameters(payload, after)))
+        elif message.kind == "E":
+            portal, _ = messages.text(payload)
+            self._statements.append(self._portals.get(portal, Statement(_UNKNOWN_TEXT)))
+
+
+def _parameters(payload: bytes, at: int) -> Iterator[str | bytes | None]:
+    """The values in a Bind message, whose format codes begin at ``at``."""
+    codes, at = _shorts(payload, at)
+    (count,) = _SHORT.unpack_from(payload, at)
+    at += 2
+    for index in range(count):
+        (length,) = _INT.unpack_from(payload, at)
+        at += 4
+        if length < 0:
+            yield None
+            continue
+        value = payload[at : at + length]
+        at += length
+        # No code: all text. One code: it holds for all.
+        code = codes[index] if len(codes) > 1 else (codes or [0])[0]
+        yield value if code else value.decode("utf-8", "replace")
+
+
+def _shorts(payload: bytes, at: int) -> tuple[list[int], int]:
+    (count,) = _SHORT.unpack_from(payload, at)
+    at += 2
+    return [_SHORT.unpack_from(payload, at + 2 * i)[0] for i in range(count)], at + 2 * count
+
+
+@frozen
+class Answer:
+    """What the server said to one turn.
+
+    ``status`` is the transaction status of the closing ReadyForQuery (I idle, T in a transaction,
+    E in a failed one); None if it never came.
+    """
+
+    tags: tuple[str, ...]
+    error: messages.ServerError | None
+    status: str | None
+    rows: int = 0
+
+    def __str__(self) -> str:
+        said = [*self.tags, *([str(self.error)] if self.error else [])]
+        return ", ".join(said) or "done"
+
+
+@define
+class Gathering:
+    """Collects the server's messages until they answer a turn."""
+
+    turn: Turn
+    raw: bytearray = Factory(bytearray)
+    _tags: list[str] = Factory(list)
+    _error: messages.ServerError | None = None
+    _status: str | None = None
+    _rows: int = 0
+    _expected: Counter[str] | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.turn.ends_with == "H":
+            kinds = Counter(message.kind for message in self.turn.messages)
+            described = kinds["D"]
+            self._expected = Counter(
+                {"1": kinds["P"], "2": kinds["B"], "3": kinds["C"], "d": described, "x": kinds["E"]}
+            )
+
+    def feed(self, message: Message) -> bool:
+        """Take one server message; is the turn answered?"""
+        self.raw += message.raw
+        if message.kind == "C":
+            self._tags.append(messages.text(message.payload)[0])
+        elif message.kind == "D":
+            self._rows += 1
+        elif message.kind == "E":
+            self._error = messages.read_error(message.payload)
+        elif message.kind == "Z":
+            self._status = message.payload.decode()
+            return True
+        return self._flushed(message.kind)
+
+    def answer(self) -> Answer:
+        return Answer(tuple(self._tags), self._error, self._status, self._rows)
+
+    def _flushed(self, kind: str) -> bool:
+        """After Flush no ReadyForQuery comes: the last expected message ends the answer."""
+        if self._expected is None:
+            return False
+        if kind == "E":
+            return True
+        # Describe is answered by RowDescription or NoData, Execute by completion or suspension.
+        counted = {"T": "d", "n": "d", "C": "x", "s": "x", "I": "x"}.get(kind, kind)
+        if counted in self._expected:
+            self._expected[counted] -= 1
+        return not any(left > 0 for left in self._expected.values())

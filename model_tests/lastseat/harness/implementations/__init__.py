@@ -1,0 +1,1 @@
+"""Implementations under test: child processes that speak JSON lines, in any language."""

@@ -1,0 +1,274 @@
+"""From what the gate reports to what the model speaks of: evidence, commits and exchanges.
+
+The gate knows connections and turns; the model knows attempts. A turn belongs to the attempt that
+its client is running, or ran last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from attrs import Factory, define, evolve
+
+from lastseat.harness.gate.events import (
+    Answered,
+    Broken,
+    GateEvent,
+    HungUp,
+    Refused,
+    Sent,
+    Undelivered,
+)
+from lastseat.harness.gate.sql import Kind, classify
+from lastseat.harness.gate.turns import Answer, Statement, Turn
+from lastseat.spec.events import CommitSent, Phase, Seen, What
+from lastseat.spec.visibility import Does, Exchange
+
+_DOES = {
+    Kind.READ: Does.READ,
+    Kind.WRITE: Does.WRITE,
+    Kind.UNSURE: Does.WRITE,
+    Kind.COMMIT: Does.COMMIT,
+    Kind.ROLLBACK: Does.ROLLBACK,
+    Kind.PREPARE_TRANSACTION: Does.WRITE,
+}
+_GUARDED = ("UPDATE ", "DELETE ", "MERGE ", "INSERT ")
+
+
+@define
+class _Line:
+    """One connection: its transaction as the watcher knows it."""
+
+    client: str
+    backend_pid: int = 0
+    open: bool = False
+    transaction: int = 0
+    wrote: bool = False
+    pending: list[int] = Factory(list)
+    """The exchanges of the turn that the server works on, by their index."""
+    unsure: bool = False
+    """The turn in flight may or may not write; the server is asked when it has answered."""
+
+
+@define
+class Sight:
+    """Reads gate events one by one; collects the exchanges, and yields the events of a history.
+
+    ``tick`` gives the next logical instant; ``wrote`` asks the server whether the open transaction
+    of a process has an id; ``known`` are the server's own functions and keywords.
+    """
+
+    tick: Callable[[], int]
+    wrote: Callable[[int], bool]
+    known: frozenset[str]
+    exchanges: list[Exchange] = Factory(list)
+    lost_at: dict[str, list[int]] = Factory(dict)
+    commit_sent: set[str] = Factory(set)
+    """The attempts whose commit has been handed to a connection."""
+    commit_refused: set[str] = Factory(set)
+    """Those of them whose last commit the server definitely refused."""
+    running: dict[str, str] = Factory(dict)
+    """The attempt that a client is running."""
+    _last: dict[str, str] = Factory(dict)
+    _lines: dict[int, _Line] = Factory(dict)
+    _unnoticed: dict[int, str] = Factory(dict)
+    """Connections that broke and that their client has not closed yet."""
+    _transactions: int = 0
+
+    def invoked(self, client: str, attempt: str) -> Iterator[Seen]:
+        """The client begins an attempt; what broke while it was idle reaches this one."""
+        self.running[client] = self._last[client] = attempt
+        for owner in list(self._unnoticed.values()):
+            if owner == client:
+                yield from self._lost(client, None, Phase.CONNECT)
+
+    def emitted(self, client: str) -> None:
+        """The client has the answer of its attempt."""
+        del self.running[client]
+
+    def last_attempt(self, client: str) -> str | None:
+        """The attempt that the client runs, or ran last."""
+        return self._last.get(client)
+
+    def at_rest(self) -> Iterator[tuple[str, int]]:
+        """The connections whose transaction is open although their client runs no attempt."""
+        for line in self._lines.values():
+            if line.open and line.client not in self.running and line.client in self._last:
+                yield self._last[line.client], line.backend_pid
+
+    def see(self, event: GateEvent) -> Iterator[Seen | CommitSent]:
+        """Take one event of the gate; what it means for the attempt that it reached."""
+        match event:
+            case Sent():
+                line = self._line(event.connection, event.client)
+                yield from self._spoken(line, event.turn)
+            case Undelivered():
+                line = self._line(event.connection, event.client)
+                yield from self._spoken(line, event.turn)
+                line.pending.clear()
+                if event.connection in self._unnoticed:
+                    yield from self._lost(event.client, None, _phase(event.turn))
+            case Answered():
+                yield from self._answered(event)
+            case Broken():
+                yield from self._broken(event)
+            case Refused():
+                yield from self._seen(event.client, What.REFUSED, event.reason, Phase.CONNECT)
+            case HungUp():
+                if self._unnoticed.pop(event.connection, None) is not None:
+                    yield from self._lost(event.client, None, Phase.CONNECT)
+
+    def opened(self, connection: int, client: str, backend_pid: int) -> None:
+        """A connection reached the server as this process."""
+        self._line(connection, client).backend_pid = backend_pid
+
+    def _line(self, connection: int, client: str) -> _Line:
+        return self._lines.setdefault(connection, _Line(client))
+
+    # What the client says.
+
+    def _spoken(self, line: _Line, turn: Turn) -> Iterator[CommitSent]:
+        attempt = self._last.get(line.client)
+        line.pending.clear()
+        line.unsure = False
+        for statement in turn.statements:
+            exchange = self._exchange(line, statement, attempt or "")
+            if attempt is None:  # before any attempt: the connection is being prepared
+                continue
+            line.pending.append(len(self.exchanges))
+            self.exchanges.append(exchange)
+            if exchange.commits and line.wrote:
+                self.commit_sent.add(attempt)
+                self.commit_refused.discard(attempt)
+                yield CommitSent(self.tick(), attempt)
+            if exchange.commits or exchange.does is Does.ROLLBACK:
+                line.open = line.wrote = False
+
+    def _exchange(self, line: _Line, statement: Statement, attempt: str) -> Exchange:
+        kind = classify(statement.sql, self.known)
+        if not line.open:
+            self._transactions += 1
+            line.transaction = self._transactions
+            line.wrote = False
+        inside = line.open or kind is Kind.BEGIN
+        line.open = inside
+        line.unsure = line.unsure or kind is Kind.UNSURE
+        writes = kind in {Kind.WRITE, Kind.UNSURE, Kind.PREPARE_TRANSACTION}
+        line.wrote = line.wrote or writes
+        return Exchange(
+            attempt=attempt,
+            transaction=line.transaction,
+            does=_DOES.get(kind, Does.OTHER),
+            text=" ".join(statement.sql.split()),
+            sent_at=self.tick(),
+            commits=kind is Kind.COMMIT or (writes and not inside),
+        )
+
+    # What the server says.
+
+    def _answered(self, event: Answered) -> Iterator[Seen]:
+        line = self._line(event.connection, event.client)
+        at = self.tick() if event.delivered else None
+        for position, index in enumerate(line.pending):
+            self._complete(index, position, event.answer, at)
+        self._resolve_unsure(line, event.answer)
+        if event.answer.status is not None:
+            line.open = event.answer.status != "I"
+            line.wrote = line.wrote and line.open
+        pending = [self.exchanges[index] for index in line.pending]
+        line.pending.clear()
+        if not event.delivered or not pending:
+            return
+        error = event.answer.error
+        phase = _phase_of(pending)
+        if error is not None and error.severity == "ERROR":
+            yield from self._seen(event.client, What.ERROR, error.sqlstate, phase)
+        if any(exchange.swallowed for exchange in pending):
+            yield from self._seen(event.client, What.ERROR, None, Phase.COMMIT)
+
+    def _complete(self, index: int, position: int, answer: Answer, at: int | None) -> None:
+        """Put what the server said to the ``position``-th statement of a turn into its exchange."""
+        exchange = self.exchanges[index]
+        tag = answer.tags[position] if position < len(answer.tags) else None
+        failed = answer.error is not None and position >= len(answer.tags)
+        sqlstate = answer.error.sqlstate if answer.error is not None and failed else None
+        fatal = answer.error is not None and answer.error.severity != "ERROR"
+        swallowed = exchange.does is Does.COMMIT and tag == "ROLLBACK"
+        applied: bool | None = None
+        if exchange.commits and answer.status == "I" and not fatal:
+            applied = not (swallowed or answer.error is not None)
+        if applied is False:
+            self.commit_refused.add(exchange.attempt)
+        self.exchanges[index] = evolve(
+            exchange,
+            answered_at=at,
+            sqlstate=sqlstate,
+            changed=_changed(exchange, tag),
+            applied=applied,
+            swallowed=swallowed,
+        )
+
+    def _resolve_unsure(self, line: _Line, answer: Answer) -> None:
+        """Inside a transaction the server knows whether an unclassified statement wrote."""
+        if not line.unsure or answer.status != "T" or self.wrote(line.backend_pid):
+            return
+        line.wrote = False
+        for index in line.pending:
+            exchange = self.exchanges[index]
+            if exchange.does is Does.WRITE:
+                self.exchanges[index] = evolve(exchange, does=Does.READ)
+
+    def _broken(self, event: Broken) -> Iterator[Seen]:
+        line = self._line(event.connection, event.client)
+        line.open = False
+        pending = [self.exchanges[index] for index in line.pending]
+        line.pending.clear()
+        phase = _phase_of(pending) if pending else Phase.STATEMENT
+        if event.by == "client":
+            if event.turn is not None:  # it gave up waiting for the answer
+                yield from self._seen(event.client, What.DEADLINE, None, phase)
+            return
+        if event.client in self.running:
+            sqlstate = event.error.sqlstate if event.error is not None else None
+            yield from self._lost(event.client, sqlstate, phase)
+        else:
+            self._unnoticed[event.connection] = event.client
+
+    def _lost(self, client: str, sqlstate: str | None, phase: Phase) -> Iterator[Seen]:
+        attempt = self.running.get(client)
+        if attempt is not None:
+            self.lost_at.setdefault(attempt, []).append(self.tick())
+            yield from self._seen(client, What.LOST, sqlstate, phase)
+
+    def _seen(self, client: str, what: What, sqlstate: str | None, phase: Phase) -> Iterator[Seen]:
+        attempt = self.running.get(client)
+        if attempt is not None:
+            yield Seen(self.tick(), attempt, what, sqlstate, phase)
+
+
+def _changed(exchange: Exchange, tag: str | None) -> int | None:
+    """How many rows a guarded write changed; None where the tag does not tell.
+
+    INSERT ... ON CONFLICT DO NOTHING that inserts nothing has found a row: no guard has failed.
+    """
+    text = exchange.text.upper()
+    if tag is None or exchange.does is not Does.WRITE or "ON CONFLICT" in text:
+        return None
+    if not tag.startswith(_GUARDED):
+        return None
+    return int(tag.rpartition(" ")[2])
+
+
+def _phase(turn: Turn) -> Phase:
+    committing = any(classify(s.sql) is Kind.COMMIT for s in turn.statements)
+    return Phase.COMMIT if committing else Phase.STATEMENT
+
+
+def _phase_of(pending: list[Exchange]) -> Phase:
+    if any(exchange.commits for exchange in pending):
+        return Phase.COMMIT
+    if all(exchange.does is Does.OTHER for exchange in pending):
+        return Phase.CONNECT
+    if all(exchange.does in {Does.ROLLBACK, Does.OTHER} for exchange in pending):
+        return Phase.CLEANUP
+    return Phase.STATEMENT

@@ -1,0 +1,63 @@
+"""Fresh ids for every run, so that nothing needs to be reset between two of them.
+
+A scenario speaks of ``r1`` and ``b1``; the database sees ids that no other run has used, of the
+kind that the implementation wants. What is recorded speaks the scenario's language again.
+"""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+from collections.abc import Iterator
+from typing import Final
+
+from attrs import Factory, define
+
+_KINDS: Final = ("text", "uuid", "integer")
+
+
+@define
+class Fresh:
+    """An inexhaustible source of ids: ``text``, ``uuid`` or ``integer``."""
+
+    kind: str
+    _prefix: str = Factory(lambda: uuid.uuid4().hex[:8])
+    _counter: Iterator[int] = Factory(lambda: itertools.count(1))
+
+    def __attrs_post_init__(self) -> None:
+        assert self.kind in _KINDS
+
+    def id(self, logical: str) -> str:
+        """A new id; a text id still shows what it stands for."""
+        number = next(self._counter)
+        if self.kind == "integer":
+            return str(number)
+        if self.kind == "uuid":
+            return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self._prefix}-{number}"))
+        return f"{self._prefix}-{number}-{logical}"
+
+
+@define
+class Names:
+    """The ids of one run, to and fro."""
+
+    _fresh: Fresh
+    _physical: dict[str, str] = Factory(dict)
+    _logical: dict[str, str] = Factory(dict)
+
+    def physical(self, logical: str) -> str:
+        """What the database sees."""
+        if logical not in self._physical:
+            self._physical[logical] = self._fresh.id(logical)
+            self._logical[self._physical[logical]] = logical
+        return self._physical[logical]
+
+    def logical(self, physical: str) -> str:
+        """What the scenario says; an id that this run did not make stays as it is."""
+        return self._logical.get(physical, physical)
+
+    def plain(self, words: str) -> str:
+        """A text with the scenario's names in the place of ids."""
+        for physical, logical in self._logical.items():
+            words = words.replace(physical, logical)
+        return words

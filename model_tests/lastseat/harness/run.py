@@ -1,0 +1,443 @@
+"""One run of a scenario on a stage: decisions in, a recorded history out.
+
+After every decision the run waits until nothing more follows from it: every client that runs an
+attempt has a turn at the gate, or waits for a lock that only another decision can free.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+from attrs import define, field, frozen
+
+from lastseat.harness.faults import FAULTS, Fault
+from lastseat.harness.gate.backends import parked
+from lastseat.harness.gate.connection import Connection
+from lastseat.harness.gate.events import Answered, Broken, GateEvent, Opened
+from lastseat.harness.implementations.protocol import Raised, read_attempt
+from lastseat.harness.judge.audit import Reading
+from lastseat.harness.judge.instep import InStep
+from lastseat.harness.judge.sight import Sight
+from lastseat.harness.names import Names
+from lastseat.harness.scenario import Scenario
+from lastseat.harness.schedule.decision import RELEASE, START, Decision, Step
+from lastseat.harness.stage import DEADLINE_MS, GRACE_MS, Stage
+from lastseat.spec import events as history
+from lastseat.spec.vocabulary import Answer, Outcome, Request
+
+_FIRST_LOOK = 0.002  # seconds without news before the server is asked who waits for a lock
+_SLOWEST_LOOK = 0.02
+_DYING_LOOK = 0.0005  # seconds: a server process whose client is gone ends within a few of these
+_REST = 0.5  # seconds in which a connection must come to rest after an answer
+_PATIENCE = (DEADLINE_MS + GRACE_MS) / 1000
+
+
+@frozen
+class Fired:
+    """A fault that met a turn, and whether it was seen to happen."""
+
+    fault: str
+    client: str
+    turn: str
+    seen: bool
+
+
+@define
+class Attempt:
+    """One attempt of this run."""
+
+    name: str
+    client: str
+    request: Request
+    invoked: float
+    answer: Answer | None = None
+    raised: Raised | None = None
+    emitted_at: int | None = None
+    hung: bool = False
+    fenced: bool = False
+
+    @property
+    def running(self) -> bool:
+        return self.emitted_at is None and not self.hung
+
+    @property
+    def in_doubt(self) -> bool:
+        if self.raised is not None:
+            return self.raised.in_doubt
+        return self.answer is not None and self.answer.in_doubt
+
+
+@define
+class _Pending:
+    """A fault that was triggered, until it is seen to have fired."""
+
+    fault: Fault
+    connection: Connection
+    turn: str
+    start: int
+    fired: bool = False
+    end: int | None = None
+
+
+@define
+class Run:
+    """The world that a strategy moves in; at the end, what the judges read."""
+
+    stage: Stage
+    scenario: Scenario
+    names: Names = field(init=False)
+    events: list[history.Event] = field(factory=list, init=False)
+    steps: list[Step] = field(factory=list, init=False)
+    attempts: list[Attempt] = field(factory=list, init=False)
+    sight: Sight = field(init=False)
+    instep: InStep = field(init=False)
+    contention: int = field(default=0, init=False)
+    """How often a client waited for another one's lock."""
+    left_behind: dict[str, str] = field(factory=dict, init=False)
+    """What attempts left open on connections at rest, in words."""
+    _now: int = field(default=0, init=False)
+    _queues: dict[str, deque[Request]] = field(init=False)
+    _busy: dict[str, Attempt] = field(factory=dict, init=False)
+    _parked: frozenset[int] = field(default=frozenset(), init=False)
+    _stale: bool = field(default=True, init=False)
+    """Can the database have changed since it was last compared with the model?"""
+    _known_parked: frozenset[int] = field(default=frozenset(), init=False)
+    _dying: dict[int, str] = field(factory=dict, init=False)
+    """Server processes whose connection broke, until they are gone; by whose it was."""
+    _faults: list[_Pending] = field(factory=list, init=False)
+    _news: list[str] = field(factory=list, init=False)
+    _readings: dict[str, Reading] = field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.names = Names(self.stage.fresh)
+        self.sight = Sight(self._tick, self.stage.backends.has_transaction_id, self.stage.known)
+        self.instep = InStep.over(self.scenario.capacities)
+        self._queues = {name: deque(asked) for name, asked in self.scenario.attempts.items()}
+        self.stage.ready(list(self.scenario.attempts))
+        self.stage.gate.drain()
+        for resource, capacity in self.scenario.capacities.items():
+            self.declare(resource, capacity)
+        for request in self.scenario.prior:
+            self._book_beforehand(request)
+
+    # What a strategy sees.
+
+    def enabled(self) -> tuple[Decision, ...]:
+        """The moves without a fault: a start where nothing runs, a release where a turn waits."""
+        moves = []
+        for name, queue in self._queues.items():
+            if name not in self._busy:
+                if queue:
+                    moves.append(Decision(START, name))
+            elif self.at_gate(name) is not None:
+                moves.append(Decision(RELEASE, name))
+        return tuple(moves)
+
+    def perform(self, decision: Decision) -> Step:
+        """Make a move, wait for what follows, and compare the database with the model."""
+        enabled, self._news = self.enabled(), []
+        turn = self._turn_of(decision.client)
+        if decision.move == START:
+            self._invoke(decision.client, self._queues[decision.client].popleft())
+        elif decision.move == RELEASE:
+            waiting = self.at_gate(decision.client)
+            assert waiting is not None, f"{decision} where no turn waits"
+            waiting.release()
+        else:
+            self._inject(FAULTS[decision.move], decision.client)
+        self.settle()
+        self.observe()
+        fingerprint = "" if decision.move == START else turn
+        step = Step(len(self.steps) + 1, decision, enabled, fingerprint, tuple(self._news))
+        self.steps.append(step)
+        return step
+
+    def ask(self, client: str, request: Request) -> None:
+        """Let the client attempt this when it has done the rest."""
+        self._queues.setdefault(client, deque()).append(request)
+
+    def available(self, client: str) -> tuple[str, ...]:
+        """The faults that can meet this client now."""
+        connection = self._connection(client)
+        if connection is None or client not in self._busy:
+            return ()
+        return tuple(name for name, fault in FAULTS.items() if fault.available(connection))
+
+    def running(self) -> tuple[str, ...]:
+        """The clients that run an attempt."""
+        return tuple(self._busy)
+
+    def at_gate(self, client: str) -> Connection | None:
+        """The client's connection on which a turn waits for a decision."""
+        for connection in self.stage.gate.of(client):
+            if connection.held and connection.in_flight is None:
+                return connection
+        return None
+
+    # The moves.
+
+    def declare(self, resource: str, capacity: int) -> None:
+        """Create a resource; the model learns of it, too."""
+        self.stage.declare(self.names.physical(resource), capacity)
+        self.instep.declare(resource, capacity)
+
+    def _book_beforehand(self, request: Request) -> None:
+        """A prior booking: an attempt past the gate, judged like any other by its effect."""
+        attempt = self._begin("steward", request)
+        self.events.append(history.CommitSent(self._tick(), attempt.name))
+        steward = self.stage.steward()
+        steward.call("attempt", **self._asked(request))
+        assert steward.reply is not None
+        self._stale = True
+        self._end(attempt, read_attempt(steward.reply))
+
+    def _invoke(self, client: str, request: Request) -> None:
+        attempt = self._begin(client, request)
+        self._busy[client] = attempt
+        self.events.extend(self.sight.invoked(client, attempt.name))
+        self.stage.gate.hold(client)
+        self.stage.client(client).send("attempt", **self._asked(request))
+
+    def _begin(self, client: str, request: Request) -> Attempt:
+        number = 1 + sum(attempt.client == client for attempt in self.attempts)
+        attempt = Attempt(f"{client}-{number}", client, request, time.monotonic())
+        self.attempts.append(attempt)
+        self.events.append(
+            history.Invoke(self._tick(), attempt.name, client, request, _ms(attempt.invoked))
+        )
+        self.instep.invoked(attempt.name, request)
+        return attempt
+
+    def _asked(self, request: Request) -> dict[str, Any]:
+        return {
+            "booking_id": self.names.physical(request.booking_id),
+            "resource_id": self.names.physical(request.resource_id),
+            "requested_units": request.requested_units,
+        }
+
+    def _inject(self, fault: Fault, client: str) -> None:
+        connection = self._connection(client)
+        assert connection is not None, f"{fault.name} where there is no connection"
+        turn = self._turn_of(client)
+        self._faults.append(_Pending(fault, connection, turn, self._tick()))
+        fault.trigger(connection, self.stage.backends)
+
+    def _connection(self, client: str) -> Connection | None:
+        return self.at_gate(client) or next(iter(self.stage.gate.of(client)), None)
+
+    def _turn_of(self, client: str) -> str:
+        connection = self.at_gate(client)
+        return self.names.plain(str(connection.held[0])) if connection else ""
+
+    # What follows.
+
+    def settle(self) -> None:
+        """Wait until nothing more follows. A client that hangs is ended."""
+        pace, end = _FIRST_LOOK, time.monotonic() + _PATIENCE
+        before, self._parked = self._parked, frozenset()
+        while True:
+            self._take_news()
+            if self._at_rest():
+                return
+            if before and before.issuperset(self._working()):
+                # Who waited before may wait still. A lock is free before the answer to the COMMIT
+                # that freed it is sent, so the server knows already.
+                before = frozenset()
+                self._look_at_locks()
+                continue
+            self._known_parked &= self._working().keys()
+            if self.stage.loop.poll(_DYING_LOOK if self._dying else pace):
+                pace = _FIRST_LOOK
+                continue
+            self._look_at_locks()
+            pace = min(pace * 1.5, _SLOWEST_LOOK)
+            if time.monotonic() > end:
+                self._give_up()
+                return
+
+    def _at_rest(self) -> bool:
+        return self._parked.issuperset(self._dying) and all(
+            self.at_gate(name) is not None or self._is_parked(name) for name in self._busy
+        )
+
+    def _is_parked(self, client: str) -> bool:
+        return any(c.backend_pid in self._parked for c in self.stage.gate.of(client))
+
+    def _working(self) -> dict[int, str]:
+        """The server processes that have not answered yet, and whose they are."""
+        connections = self.stage.gate.open_connections()
+        return {c.backend_pid: c.client for c in connections if c.in_flight is not None}
+
+    def _look_at_locks(self) -> None:
+        working = self._working()
+        waiting = {*working, *self._dying}
+        self._parked = parked(waiting, self.stage.backends.blockers(waiting))
+        for pid in self._parked - self._known_parked:
+            self.contention += 1
+            self._news.append(f"{working.get(pid, 'a lost process')} waits for a lock")
+        self._known_parked = self._parked
+        if self._dying:
+            alive = self.stage.backends.alive(self._dying)
+            self._dying = {pid: whose for pid, whose in self._dying.items() if pid in alive}
+
+    def _take_news(self) -> None:
+        self._read_gate()
+        for name in list(self._busy):
+            reply = self.stage.client(name).reply
+            if reply is not None:
+                # Whatever the client had sent before it replied has arrived by now.
+                while self.stage.loop.poll(0):
+                    pass
+                self._read_gate()
+                self._emit(name, read_attempt(reply))
+        self._fence()
+
+    def _read_gate(self) -> None:
+        events = self.stage.gate.drain()
+        for event in events:
+            if isinstance(event, Opened):
+                self.sight.opened(event.connection, event.client, event.backend_pid)
+            elif isinstance(event, Broken):
+                self._dying[event.backend_pid] = event.client
+                self._stale = True
+            elif isinstance(event, Answered):
+                # In a transaction, open or failed, nothing is committed.
+                self._stale = self._stale or event.answer.status not in {"T", "E"}
+            self.events.extend(self.sight.see(event))
+            self._news.extend(_in_words(event))
+        for pending in self._faults:
+            pending.fired = pending.fired or pending.fault.fired(pending.connection, events)
+            if pending.end is None and pending.fired:
+                over = not pending.fault.breaks or pending.connection.closed
+                pending.end = self._tick() if over else None
+
+    def _emit(self, client: str, told: Answer | Raised) -> None:
+        attempt = self._busy.pop(client)
+        self._end(attempt, told)
+        self.sight.emitted(client)
+        self.stage.gate.let_pass(client)
+
+    def _end(self, attempt: Attempt, told: Answer | Raised) -> None:
+        attempt.emitted_at = self._tick()
+        ms = _ms(time.monotonic())
+        if isinstance(told, Raised):
+            attempt.raised = told
+            self._news.append(f"{attempt.client} gets an exception: {told.message}")
+            self.observe()
+            self.events.append(
+                history.Raise(attempt.emitted_at, attempt.name, told.message, told.in_doubt, ms)
+            )
+            self.instep.raised(attempt.name, in_doubt=told.in_doubt)
+            return
+        attempt.answer = told
+        self._news.append(f"{attempt.client} is answered {told}")
+        self.events.append(history.Emit(attempt.emitted_at, attempt.name, told, ms))
+        self.observe()  # what is committed at this moment decides whether it is right
+        self.instep.emitted(attempt.name, told)
+
+    def observe(self) -> None:
+        """Compare every resource with the model, if anything can have been committed."""
+        if self._stale or self._dying:
+            self._stale = False
+            for resource in self.instep.resources():
+                self._read(resource)
+
+    def _read(self, resource: str) -> None:
+        physical = self.stage.auditor.read(self.names.physical(resource))
+        rows = tuple(sorted((self.names.logical(b), units) for b, units in physical.rows))
+        reading = Reading(rows, physical.booked)
+        if self._readings.get(resource) != reading:
+            self._readings[resource] = reading
+            self.events.append(history.Audit(self._tick(), resource, reading.rows, reading.booked))
+            self.instep.observed(resource, reading.rows, reading.booked)
+
+    def _fence(self) -> None:
+        """A failed attempt is over for good when its client's connections are gone or at rest."""
+        for attempt in self.attempts:
+            failed = attempt.answer is not None and attempt.answer.outcome is Outcome.FAILED
+            if attempt.fenced or attempt.running or not (failed or attempt.raised):
+                continue
+            if self._quiet(attempt.client):
+                attempt.fenced = True
+                self.events.append(history.Fence(self._tick(), attempt.name))
+                self.instep.fenced(attempt.name)
+
+    def _quiet(self, client: str) -> bool:
+        return (
+            client not in self._busy
+            and client not in self._dying.values()
+            and all(
+                c.in_flight is None and not c.held and c.status == "I"
+                for c in self.stage.gate.of(client)
+            )
+        )
+
+    def _give_up(self) -> None:
+        """Nobody moves any more: end the clients that hang."""
+        for name in list(self._busy):
+            if self.at_gate(name) is None and not self._is_parked(name):
+                self._busy.pop(name).hung = True
+                self._news.append(f"{name} hangs")
+                self.sight.emitted(name)
+                self.stage.gate.let_pass(name)
+                self.stage.restart(name)
+        for pid in self._dying:
+            self.stage.backends.terminate(pid)
+
+    def _tick(self) -> int:
+        self._now += 1
+        return self._now
+
+    # The end.
+
+    def fault_report(self) -> tuple[Fired, ...]:
+        """Every fault that met a turn, and whether it was seen to happen."""
+        return tuple(
+            Fired(p.fault.name, p.connection.client, p.turn, p.fired) for p in self._faults
+        )
+
+    def fault_lines(self) -> Iterator[history.Fault]:
+        """The faults as the history tells them."""
+        for p in self._faults:
+            client = p.connection.client
+            yield history.Fault(p.fault.name, p.start, p.end, client)
+
+    def finish(self) -> None:
+        """Fence what broke, and wait until no connection is left in the middle of anything."""
+        self.settle()
+        self.left_behind.update(self._look_behind())
+        self._stale = True
+        self.observe()
+
+    def _look_behind(self) -> Iterator[tuple[str, str]]:
+        """What connections at rest still hold, after they had time to let it go."""
+        end = time.monotonic() + _REST
+        while (open_ := dict(self.sight.at_rest())) and time.monotonic() < end:
+            self.stage.loop.poll(_FIRST_LOOK)
+            self._take_news()
+        for attempt in open_:
+            yield attempt, "its connection is still in a transaction after the answer"
+        idle = {
+            c.backend_pid: self.sight.last_attempt(c.client)
+            for c in self.stage.gate.open_connections()
+            if c.status == "I" and c.in_flight is None
+        }
+        for pid in self.stage.backends.holding_locks(idle):
+            yield idle[pid] or "", "its connection still holds a lock after the answer"
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)
+
+
+def _in_words(event: GateEvent) -> Iterator[str]:
+    match event:
+        case Answered(client=client, answer=answer, delivered=delivered):
+            yield f"the server answers {client}: {answer}" + ("" if delivered else " (lost)")
+        case Broken(client=client, by="server", error=error):
+            yield f"the server ends {client}'s connection" + (f": {error}" if error else "")
+        case Broken(client=client, by="gate"):
+            yield f"{client}'s connection is lost"

@@ -1,0 +1,74 @@
+"""Decisions: the moves of a schedule, and the record by which it is run again.
+
+A client *starts* its next attempt, or its next held turn is *released*, or a fault meets that turn.
+Everything else (who gets which answer, who waits for whose lock, who wakes) follows, and is
+observed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from attrs import frozen
+
+START = "start"
+RELEASE = "release"
+
+
+@frozen
+class Decision:
+    """One move: what is done to which client; anything but start and release is a fault."""
+
+    move: str
+    client: str
+
+    def __str__(self) -> str:
+        return f"{self.move} {self.client}"
+
+    @classmethod
+    def parse(cls, words: str) -> Decision:
+        """Read what ``str`` wrote; raises ValueError."""
+        move, client = words.split()
+        return cls(move, client)
+
+    @property
+    def is_fault(self) -> bool:
+        return self.move not in {START, RELEASE}
+
+
+@frozen
+class Step:
+    """A decision as it was made: what else could have been, what it met, what followed."""
+
+    number: int
+    decision: Decision
+    enabled: tuple[Decision, ...]
+    fingerprint: str
+    """The turn that it released or met; empty where there was none."""
+    observed: tuple[str, ...]
+    """What followed, in words."""
+
+
+class World(Protocol):
+    """What a strategy sees: which moves there are, and a way to make one."""
+
+    def enabled(self) -> Sequence[Decision]:
+        """The moves without a fault that can be made now; none when all is done."""
+
+    def perform(self, decision: Decision) -> Step:
+        """Make a move, and wait until nothing more follows from it."""
+
+
+class Diverged(Exception):
+    """A replay met something else than what was recorded."""
+
+
+def encode(decisions: Sequence[Decision]) -> str:
+    """A schedule as a string to paste."""
+    return ", ".join(map(str, decisions))
+
+
+def decode(schedule: str) -> tuple[Decision, ...]:
+    """Read what ``encode`` wrote; raises ValueError."""
+    return tuple(Decision.parse(words) for words in schedule.split(",") if words.strip())

@@ -1,0 +1,146 @@
+"""The stage: one implementation's clients behind a gate, on a database of their own.
+
+It is set once and serves many runs: connections and processes stay, ids are fresh.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from attrs import Factory, define
+
+from lastseat.harness.gate.backends import Backends
+from lastseat.harness.gate.gate import Gate
+from lastseat.harness.gate.upstream import Upstream
+from lastseat.harness.implementations import client as clients
+from lastseat.harness.implementations.client import Client, Implementation
+from lastseat.harness.implementations.protocol import PROTOCOL, Start, read_start
+from lastseat.harness.judge.audit import Auditor
+from lastseat.harness.loop import Loop
+from lastseat.harness.names import Fresh
+
+DEADLINE_MS = 5_000
+"""What an attempt is given while schedules are explored: long, so that no time-out decides."""
+
+GRACE_MS = 2_000
+"""How much later than its deadline an attempt may end before it counts as hung."""
+
+STEWARD = "steward"
+"""The client that creates the schema, the resources and the prior bookings, past the gate."""
+
+
+@define
+class Stage:
+    """Everything that runs of one implementation need."""
+
+    implementation: Implementation
+    dsn: str
+    declared: Start
+    loop: Loop
+    gate: Gate
+    backends: Backends
+    auditor: Auditor
+    fresh: Fresh
+    known: frozenset[str]
+    _log_dir: Path
+    _in_process: bool
+    _clients: dict[str, Client] = Factory(dict)
+
+    def client(self, name: str) -> Client:
+        """The client of that name, connected through the gate; started when first asked for."""
+        if name not in self._clients:
+            self._clients[name] = self._start(name)
+            self._clients[name].call("start", protocol=PROTOCOL)
+            self.connect(name)
+        return self._clients[name]
+
+    def ready(self, names: Sequence[str]) -> None:
+        """Start these clients all at once, which is faster than one after the other."""
+        missing = [name for name in names if name not in self._clients]
+        for name in missing:
+            self._clients[name] = self._start(name)
+        for name in missing:
+            self.client(name).call("start", protocol=PROTOCOL)
+            self.connect(name)
+
+    def connect(self, name: str) -> None:
+        """Have the client drop its connections and make new ones when it needs them."""
+        dsn = self.gate.admit(name)
+        self._clients[name].call("connect", dsn=dsn, deadline_ms=DEADLINE_MS)
+
+    def restart(self, name: str) -> None:
+        """End a client that hangs; the next run gets a new one."""
+        self._clients.pop(name).kill()
+
+    def declare(self, resource_id: str, capacity: int) -> None:
+        """Create a resource, past the gate."""
+        steward = self._clients[STEWARD]
+        steward.call("declare", dsn=self.dsn, resource_id=resource_id, capacity=capacity)
+
+    def steward(self) -> Client:
+        """The client whose attempts do not pass the gate."""
+        return self._clients[STEWARD]
+
+    def _start(self, name: str) -> Client:
+        if self._in_process:
+            return clients.start_in_process(self.implementation, name, self.loop)
+        log = self._log_dir / f"{name}.log"
+        return clients.start(self.implementation, name, self.loop, log)
+
+
+@contextlib.contextmanager
+def stage(
+    implementation: Implementation,
+    dsn: str,
+    log_dir: Path,
+    *,
+    names: Sequence[str] = (),
+    in_process: bool = False,
+) -> Iterator[Stage]:
+    """Set the stage on the database ``dsn`` and clear it in the end.
+
+    Raises AdapterError if the implementation's adapter does not do its part.
+    """
+    log_dir.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        loop = stack.enter_context(Loop())
+        gate = stack.enter_context(Gate(loop, Upstream.parse(dsn)))
+        steward = _steward(implementation, loop, log_dir, in_process=in_process)
+        held: dict[str, Client] = {STEWARD: steward}
+        stack.callback(_close, held)
+        declared = read_start(steward.call("start", protocol=PROTOCOL))
+        steward.call("prepare", dsn=dsn)
+        steward.call("connect", dsn=dsn, deadline_ms=DEADLINE_MS)
+        backends = stack.enter_context(Backends(dsn))
+        auditor = stack.enter_context(Auditor(dsn, declared))
+        made = Stage(
+            implementation,
+            dsn,
+            declared,
+            loop,
+            gate,
+            backends,
+            auditor,
+            Fresh(declared.ids),
+            backends.known_names(),
+            log_dir,
+            in_process,
+            held,
+        )
+        made.ready(names)
+        yield made
+
+
+def _close(held: dict[str, Client]) -> None:
+    while held:
+        held.popitem()[1].close()
+
+
+def _steward(
+    implementation: Implementation, loop: Loop, log_dir: Path, *, in_process: bool
+) -> Client:
+    if in_process:
+        return clients.start_in_process(implementation, STEWARD, loop)
+    return clients.start(implementation, STEWARD, loop, log_dir / f"{STEWARD}.log")

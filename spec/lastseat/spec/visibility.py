@@ -1,0 +1,242 @@
+"""Failure visibility: nothing is hidden between an implementation and its database.
+
+All failures are surfaced explicitly, as outcomes. So between an attempt's first statement and its
+answer there are no hidden retries, no swallowed errors and no implicit compensations; nothing is
+sent for it after its answer; and it claims neither more nor less than the server has told it.
+
+Judged is what was seen between the two: *exchanges*, each a statement that a client handed to its
+connection and what the server said to it. How they are seen, and in which protocol, is not known
+here. Inside one call of the server these rules cannot be seen; the effect tells.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from attrs import frozen
+
+from lastseat.spec.vocabulary import Answer, Outcome
+
+
+class Rule(enum.Enum):
+    """What must hold for every attempt, as seen from between client and server."""
+
+    NO_HIDDEN_RETRY = (
+        "no hidden retry: at most one transaction writes, and after an error, a lost connection "
+        "or a guarded write that changed no row nothing more is written"
+    )
+    NO_SWALLOWED_ERROR = (
+        "no swallowed error: a COMMIT that the server answered with ROLLBACK is not BOOKED"
+    )
+    NOTHING_AFTER_THE_OUTCOME = (
+        "nothing after the outcome: no write, no commit of one, no open transaction, no lock kept"
+    )
+    NOTHING_BEFORE_THE_COMMIT = (
+        "nothing before the commit: BOOKED only once the server confirmed the commit"
+    )
+    DOUBT_WHERE_DUE = (
+        "in doubt exactly where it is due: a commit was handed to the connection and no definite "
+        "answer came back"
+    )
+
+    @property
+    def title(self) -> str:
+        """The rule's name: its sentence up to the colon."""
+        return self.value.partition(":")[0]
+
+
+class Does(enum.Enum):
+    """What a statement does."""
+
+    READ = "reads"
+    WRITE = "writes"
+    COMMIT = "commits"
+    ROLLBACK = "rolls back"
+    OTHER = "does neither"
+
+
+@frozen
+class Exchange:
+    """One statement that a client handed to its connection, and what came back.
+
+    ``attempt`` is the one that was running, or the client's last one. ``transaction`` numbers the
+    transactions of the whole run; an autocommit statement is one of its own. ``commits``: a COMMIT,
+    or a write in autocommit. ``answered_at`` is None if no complete answer was delivered;
+    ``applied`` is the definite answer to a commit, None if there was none. ``changed`` counts rows
+    where a guarded write could have changed none. Times are places in one logical sequence.
+    """
+
+    attempt: str
+    transaction: int
+    does: Does
+    text: str
+    sent_at: int
+    commits: bool = False
+    answered_at: int | None = None
+    sqlstate: str | None = None
+    changed: int | None = None
+    applied: bool | None = None
+    swallowed: bool = False
+    """A COMMIT that the server answered with the tag ROLLBACK."""
+
+
+@frozen
+class Attempt:
+    """What one attempt told its caller, and when connections broke under it."""
+
+    name: str
+    emitted_at: int | None
+    """None while it is pending."""
+    answer: Answer | None
+    """None for an attempt that raised, or is pending."""
+    in_doubt: bool
+    lost_at: tuple[int, ...] = ()
+    left_behind: str | None = None
+    """What a look at its idle connections found: an open transaction, a lock, in words."""
+
+
+@frozen
+class Violation:
+    """A rule that an attempt broke, and the statements that show it."""
+
+    rule: Rule
+    attempt: str
+    explanation: str
+
+
+_HEALED = frozenset({"0A000", "26000"})
+"""A driver may prepare again what the server no longer knows, for a read before the first write."""
+
+
+def judge(attempts: Iterable[Attempt], exchanges: Iterable[Exchange]) -> Iterator[Violation]:
+    """Every violation of a rule by one of the attempts."""
+    of: dict[str, list[Exchange]] = {}
+    for exchange in exchanges:
+        of.setdefault(exchange.attempt, []).append(exchange)
+    for attempt in attempts:
+        for rule, broken in RULES.items():
+            explanation = broken(attempt, of.get(attempt.name, []))
+            if explanation is not None:
+                yield Violation(rule, attempt.name, explanation)
+
+
+def hidden_retry(attempt: Attempt, exchanges: Sequence[Exchange]) -> str | None:
+    """A second transaction that writes, or a write after the first sign to stop."""
+    writes = [e for e in exchanges if e.does is Does.WRITE and _while_running(attempt, e)]
+    for write in writes[1:]:
+        if write.transaction != writes[0].transaction:
+            return (
+                f"a second transaction writes: «{write.text}», after the first had written "
+                f"«{writes[0].text}»"
+            )
+    stops = sorted(_signs_to_stop(attempt, exchanges))
+    for at, sign in stops[:1]:
+        for write in writes:
+            if write.sent_at > at:
+                return f"after {sign} it wrote again: «{write.text}»"
+    return None
+
+
+def swallowed_error(attempt: Attempt, exchanges: Sequence[Exchange]) -> str | None:
+    """BOOKED although the server had rolled its transaction back."""
+    if not _booked(attempt):
+        return None
+    wrote = {e.transaction for e in exchanges if e.does is Does.WRITE}
+    for exchange in exchanges:
+        if exchange.swallowed and exchange.transaction in wrote:
+            return "its COMMIT was answered with ROLLBACK, and it said BOOKED"
+    return None
+
+
+def after_the_outcome(attempt: Attempt, exchanges: Sequence[Exchange]) -> str | None:
+    """A write, or a commit of one, sent after the answer; or something left behind."""
+    wrote = {e.transaction for e in exchanges if e.does is Does.WRITE}
+    for exchange in exchanges:
+        late = attempt.emitted_at is not None and exchange.sent_at > attempt.emitted_at
+        matters = exchange.does is Does.WRITE or (
+            exchange.commits and exchange.transaction in wrote
+        )
+        if late and matters:
+            return f"«{exchange.text}» was sent after the answer"
+    return attempt.left_behind
+
+
+def before_the_commit(attempt: Attempt, exchanges: Sequence[Exchange]) -> str | None:
+    """BOOKED, while a transaction in which it wrote had neither been committed nor rolled back."""
+    if not _booked(attempt):
+        return None
+    ended = {
+        e.transaction
+        for e in exchanges
+        if (e.commits or e.does is Does.ROLLBACK or e.sqlstate)
+        and e.answered_at is not None
+        and not _after(attempt, e.answered_at)
+    }
+    for write in exchanges:
+        open_ = write.does is Does.WRITE and write.transaction not in ended
+        if open_ and _while_running(attempt, write):
+            return f"it said BOOKED before the commit of «{write.text}» was confirmed"
+    return None
+
+
+def doubt_where_due(attempt: Attempt, exchanges: Sequence[Exchange]) -> str | None:
+    """Doubt claimed without a commit on the way, or denied with one."""
+    if attempt.emitted_at is None or _booked(attempt):
+        return None
+    on_the_way = _commit_on_the_way(attempt, exchanges)
+    if attempt.in_doubt and on_the_way is None:
+        return "it claims doubt, but no commit of its own was without a definite answer"
+    if not attempt.in_doubt and on_the_way is not None:
+        return (
+            f"it claims to know that nothing was booked, but «{on_the_way.text}» had been sent and "
+            "no definite answer to it had come back"
+        )
+    return None
+
+
+RULES: dict[Rule, Callable[[Attempt, Sequence[Exchange]], str | None]] = {
+    Rule.NO_HIDDEN_RETRY: hidden_retry,
+    Rule.NO_SWALLOWED_ERROR: swallowed_error,
+    Rule.NOTHING_AFTER_THE_OUTCOME: after_the_outcome,
+    Rule.NOTHING_BEFORE_THE_COMMIT: before_the_commit,
+    Rule.DOUBT_WHERE_DUE: doubt_where_due,
+}
+
+
+def _booked(attempt: Attempt) -> bool:
+    return attempt.answer is not None and attempt.answer.outcome is Outcome.BOOKED
+
+
+def _after(attempt: Attempt, at: int) -> bool:
+    return attempt.emitted_at is not None and at > attempt.emitted_at
+
+
+def _while_running(attempt: Attempt, exchange: Exchange) -> bool:
+    return not _after(attempt, exchange.sent_at)
+
+
+def _signs_to_stop(attempt: Attempt, exchanges: Sequence[Exchange]) -> Iterator[tuple[int, str]]:
+    for at in attempt.lost_at:
+        yield at, "its connection was lost"
+    wrote = False
+    for exchange in exchanges:
+        wrote = wrote or exchange.does is Does.WRITE
+        if exchange.answered_at is None:
+            continue
+        if exchange.sqlstate is not None and (wrote or exchange.sqlstate not in _HEALED):
+            yield exchange.answered_at, f"the server's error {exchange.sqlstate}"
+        elif exchange.changed == 0:
+            yield exchange.answered_at, f"«{exchange.text}» had changed no row"
+
+
+def _commit_on_the_way(attempt: Attempt, exchanges: Sequence[Exchange]) -> Exchange | None:
+    wrote = {e.transaction for e in exchanges if e.does is Does.WRITE}
+    for exchange in exchanges:
+        sent = (
+            exchange.commits and exchange.transaction in wrote and _while_running(attempt, exchange)
+        )
+        told = exchange.applied is not None and exchange.answered_at is not None
+        if sent and not (told and not _after(attempt, exchange.answered_at or 0)):
+            return exchange
+    return None
