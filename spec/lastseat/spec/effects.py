@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from lastseat.spec.events import Audit, Evidence, Final
+from lastseat.spec.events import Audit, Final
 from lastseat.spec.record import BEFORE, NEVER, Attempt, Claim, Record
 from lastseat.spec.rules import Rule, Violation
 from lastseat.spec.sweep import Overdue, Shortfall, shortfalls
@@ -63,19 +63,14 @@ def booked(record: Record) -> Iterator[Violation]:
     """What was acknowledged, read or there beforehand is never lost, nor acknowledged too soon."""
     for name in record.header.resources:
         yield from _lost(record, name)
-    if not record.observed(Evidence.COMMITS):
-        return
     for claim in record.claims.values():
         acknowledged = claim.answered(Outcome.BOOKED)
         if claim.prior or not acknowledged:
             continue
         first = min(acknowledged, key=lambda attempt: attempt.ended)
-        sent = min(attempt.effect_from(commits_observed=True) for attempt in claim.appliers)
-        if sent > first.ended:
-            when = (
-                "no commit of it was ever sent" if sent == NEVER else f"its commit left at {sent}"
-            )
-            text = f"BOOKED at instant {first.ended}, but {when}"
+        if claim.earliest > first.ended:
+            sent = "never" if claim.earliest == NEVER else f"not before instant {claim.earliest}"
+            text = f"BOOKED at instant {first.ended}, but a commit that applied it was sent {sent}"
             yield Violation(Rule.BOOKED, (first.name,), claim.request.resource_id, text)
 
 

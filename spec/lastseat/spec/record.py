@@ -1,8 +1,7 @@
 """A history folded: what is known of each attempt, and of the booking that each request claims.
 
 Attempts with the same request share a *claim*: the booking that at most one of them makes. If it
-exists, the moment of its effect lies in the interval from ``earliest`` to ``latest``, and every
-moment of that interval is possible:
+exists, the moment of its effect lies between ``earliest``, which is possible, and ``latest``:
 
 * it begins when the first attempt that may have applied it sent its commit, where that was
   recorded, else at that attempt's invocation; later if an audit did not find it yet;
@@ -248,17 +247,26 @@ def _bound(record: Record) -> None:
     """Set the interval in which each claim's effect lies, if it has one."""
     commits = record.observed(Evidence.COMMITS)
     for claim in record.claims.values():
-        appliers = claim.appliers = [attempt for attempt in claim.attempts if attempt.may_apply]
-        if claim.prior or not appliers:
-            continue
-        claim.earliest = min(attempt.effect_from(commits) for attempt in appliers)
-        booked = min((a.ended for a in appliers if a.outcome is Outcome.BOOKED), default=NEVER)
-        claim.latest = min(booked, max(attempt.until for attempt in appliers))
+        claim.appliers = [attempt for attempt in claim.attempts if attempt.may_apply]
+        if claim.appliers and not claim.prior:
+            claim.earliest = _earliest(claim, commits)
+            acknowledged = min((a.ended for a in claim.answered(Outcome.BOOKED)), default=NEVER)
+            claim.latest = min(acknowledged, max(attempt.until for attempt in claim.appliers))
     by_resource: dict[str, list[Audit]] = defaultdict(list)
     for audit in record.audits:
         by_resource[audit.resource_id].append(audit)
     for resource_id, audits in by_resource.items():
         _bound_by_audits(record, resource_id, audits)
+
+
+def _earliest(claim: Claim, commits_observed: bool, since: float = BEFORE) -> float:
+    """The first instant from ``since`` at which an attempt may have applied the claim."""
+    begins = (
+        max(since, attempt.effect_from(commits_observed))
+        for attempt in claim.appliers
+        if attempt.until >= since
+    )
+    return min(begins, default=NEVER)
 
 
 def _bound_by_audits(record: Record, resource_id: str, audits: list[Audit]) -> None:
@@ -267,15 +275,17 @@ def _bound_by_audits(record: Record, resource_id: str, audits: list[Audit]) -> N
     for index, audit in enumerate(audits):
         for row in audit.bookings:
             first.setdefault(row, index)
+    commits = record.observed(Evidence.COMMITS)
     for claim in record.of_resource[resource_id]:
-        request = claim.request
-        found = first.get((request.booking_id, request.requested_units), len(audits))
+        key = (claim.request.booking_id, claim.request.requested_units)
+        found = first.get(key, len(audits))
+        acknowledged = min((a.ended for a in claim.answered(Outcome.BOOKED)), default=NEVER)
+        # A booking that was acknowledged before an audit which lacks it is lost, not late.
+        if found > 0 and not claim.prior and audits[found - 1].at <= acknowledged:
+            claim.earliest = _earliest(claim, commits, since=audits[found - 1].at)
         if found < len(audits):
             claim.exists = True
             claim.latest = min(claim.latest, audits[found].at)
-        # A booking that was acknowledged before an audit which lacks it is lost, not late.
-        if found > 0 and audits[found - 1].at <= claim.latest:
-            claim.earliest = max(claim.earliest, audits[found - 1].at)
 
 
 def _decide_existence(record: Record) -> None:
