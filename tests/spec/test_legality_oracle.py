@@ -107,9 +107,9 @@ def search(case: Case, points: tuple, state: State, now: int, known: set) -> boo
     if key in known:
         return False
     known.add(key)
-    if all(may_stay_out(item) for item, _, _ in points):
-        if case.final is None or rows(state) == case.final:
-            return True
+    settled = case.final is None or rows(state) == case.final
+    if settled and all(may_stay_out(item) for item, _, _ in points):
+        return True
     for index, (item, first, last) in enumerate(points):
         at = max(now, first)
         if at > last:
@@ -204,7 +204,8 @@ def ids_asked_in_many_ways(rng: random.Random) -> Case:
         if answer is not REJECTED and rng.random() < 0.8:
             held.setdefault(request.booking_id, request)
         runs.append(Run(request, invoked, invoked + 2 * rng.randint(0, 4), answer))
-    final = frozenset((q.resource_id, q.booking_id, q.requested_units) for q in held.values())
+    read = frozenset((q.resource_id, q.booking_id, q.requested_units) for q in held.values())
+    final = read if rng.random() < 0.7 else None
     return Case(start, tuple(sorted(runs, key=lambda run: run.invoked)), False, (), final)
 
 
