@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import accumulate
 
 from lastseat.spec.events import Audit, Final
 from lastseat.spec.record import BEFORE, NEVER, Attempt, Claim, Record
 from lastseat.spec.rules import Rule, Violation
 from lastseat.spec.sweep import Overdue, Shortfall, shortfalls
 from lastseat.spec.vocabulary import Outcome, Request
+
+NAMED = 10
+"""The most attempts that are named as having oversold a resource."""
 
 
 def capacity(record: Record) -> Iterator[Violation]:
@@ -36,18 +40,18 @@ def capacity(record: Record) -> Iterator[Violation]:
 
 
 def _oversold(record: Record, name: str, limit: int, shown: str, total: int) -> Violation:
-    """Names the attempts, and the booking with which the excess became certain."""
+    """Names the booking with which the excess became certain, and the last attempts up to it."""
     existing = [claim for claim in record.of_resource[name] if claim.exists]
     existing.sort(key=lambda claim: claim.latest)
-    booked, certain = 0, ""
-    for claim in existing:
-        booked += claim.request.requested_units
-        if booked > limit and claim.latest < NEVER:
-            certain = f"; certain since instant {claim.latest}, with {claim.request.booking_id}"
-            break
-    attempts = tuple(a.name for claim in existing for a in claim.appliers)
+    sums = accumulate(claim.request.requested_units for claim in existing)
+    tipped = next((index for index, booked in enumerate(sums) if booked > limit), len(existing) - 1)
+    names = tuple(a.name for claim in existing[: tipped + 1] for a in claim.appliers)
+    certain = ""
+    if existing and existing[tipped].latest < NEVER:
+        tip = existing[tipped]
+        certain = f"; certain since instant {tip.latest}, with {tip.request.booking_id}"
     text = f"{shown}, {total - limit} too many{certain}"
-    return Violation(Rule.CAPACITY, attempts, name, text)
+    return Violation(Rule.CAPACITY, names[-NAMED:], name, text)
 
 
 def counter(record: Record) -> Iterator[Violation]:
@@ -69,8 +73,8 @@ def booked(record: Record) -> Iterator[Violation]:
             continue
         first = min(acknowledged, key=lambda attempt: attempt.ended)
         if claim.earliest > first.ended:
-            sent = "never" if claim.earliest == NEVER else f"not before instant {claim.earliest}"
-            text = f"BOOKED at instant {first.ended}, but a commit that applied it was sent {sent}"
+            when = "never" if claim.earliest == NEVER else f"not before instant {claim.earliest}"
+            text = f"BOOKED at instant {first.ended}, but its booking was possible {when}"
             yield Violation(Rule.BOOKED, (first.name,), claim.request.resource_id, text)
 
 

@@ -224,8 +224,8 @@ def transience(record: Record, around: Surroundings) -> Iterator[Violation]:
             earlier = bisect_left(ends, attempt.invoked) - bisect_right(begins, over)
             if earlier >= broken:
                 text = (
-                    f"the faults of client {client} ended at instant {over}; they broke {broken} "
-                    f"connections, and this is failed attempt {earlier + 1} since then"
+                    f"the faults of client {client} ended at instant {over}; they excuse {broken} "
+                    f"failed attempts, this is number {earlier + 1} since"
                 )
                 yield _violation(Rule.TRANSIENCE, attempt, text)
 
