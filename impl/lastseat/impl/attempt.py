@@ -25,7 +25,7 @@ from lastseat.impl.result import (
     Result,
     StatementError,
 )
-from lastseat.impl.session import FAILURES, Session
+from lastseat.impl.session import FAILURES, OutOfStep, Session
 
 INSERT = "INSERT INTO lastseat.booking (booking_id, resource_id, units) VALUES (%s, %s, %s)"
 OWN_BOOKING = "SELECT resource_id, units FROM lastseat.booking WHERE booking_id = %s"
@@ -77,8 +77,8 @@ def look_for_own(session: Session, request: Request) -> tuple[str, int] | None:
 def insert_and_commit(session: Session, request: Request) -> Result:
     """Book: the insert moves the counter, whose CHECK decides, and the commit makes it true."""
     parameters = (request.booking_id, request.resource_id, request.units)
-    if session.change(INSERT, parameters) == 0:
-        return conflict("the insert was swallowed by something in the database")
+    if session.change(INSERT, parameters) != 1:
+        raise OutOfStep("the insert was swallowed by something in the database")
     session.commit()
     return BOOKED
 
@@ -101,7 +101,12 @@ class AttemptBooking:
     """
 
     def __init__(self, mechanism: Mechanism, dsn: str, deadline_seconds: float) -> None:
-        """Connects lazily; raises psycopg.ProgrammingError when ``dsn`` is malformed."""
+        """Connects lazily; raises psycopg.ProgrammingError when ``dsn`` is malformed.
+
+        Raises ValueError when there would be no time at all.
+        """
+        if not deadline_seconds > 0:
+            raise ValueError(f"deadline_seconds must be positive, not {deadline_seconds}")
         self._mechanism = mechanism
         self._deadline_seconds = deadline_seconds
         self._session = Session(conninfo(dsn))
@@ -124,11 +129,10 @@ class AttemptBooking:
         try:
             return self._attempt(request, Deadline.after(self._deadline_seconds))
         except (RequestError, StatementError):
-            self._session.end()
             raise
         except BaseException as interruption:
             self._session.discard()
-            _mark(interruption, self._session.in_doubt)
+            _mark(interruption, self._session.may_have_booked)
             raise
         finally:
             self._busy.release()
@@ -155,6 +159,9 @@ class AttemptBooking:
             result = self._mechanism(session, request)
         except FAILURES as failure:
             return self._judge(failure, request)
+        except RequestError:
+            session.end()
+            raise
         session.end()
         return result
 
@@ -162,6 +169,8 @@ class AttemptBooking:
         """Turn a failed turn into the attempt's outcome."""
         session = self._session
         verdict = classify(session.evidence(failure))
+        if not verdict.in_doubt:
+            session.settled()
         detail = _first_line(failure)
         if verdict.meaning is Meaning.TAKEN and not looked:
             return self._whose(request)

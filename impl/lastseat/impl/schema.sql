@@ -11,10 +11,10 @@ CREATE SCHEMA lastseat;
 CREATE TABLE lastseat.resource (
     id       text COLLATE "C" CONSTRAINT resource_pkey PRIMARY KEY
              CONSTRAINT resource_id_length CHECK (length(id) BETWEEN 1 AND 200),
-    -- At most 2^62, like units: their sum then fits a bigint, so that what does not fit the
+    -- Less than 2^62, like units: their sum then fits a bigint, so that what does not fit the
     -- resource always fails the CHECK below and never the arithmetic.
     capacity bigint NOT NULL
-             CONSTRAINT resource_capacity_range CHECK (capacity BETWEEN 0 AND 4611686018427387904),
+             CONSTRAINT resource_capacity_range CHECK (capacity BETWEEN 0 AND 4611686018427387903),
     booked   bigint NOT NULL DEFAULT 0,
     version  bigint NOT NULL DEFAULT 0,
     CONSTRAINT resource_capacity CHECK (booked BETWEEN 0 AND capacity)
@@ -26,7 +26,7 @@ CREATE TABLE lastseat.booking (
     resource_id text COLLATE "C" NOT NULL
                 CONSTRAINT booking_resource REFERENCES lastseat.resource (id),
     units       bigint NOT NULL
-                CONSTRAINT booking_units CHECK (units BETWEEN 1 AND 4611686018427387904)
+                CONSTRAINT booking_units CHECK (units BETWEEN 1 AND 4611686018427387903)
 );
 
 CREATE INDEX booking_by_resource ON lastseat.booking (resource_id);

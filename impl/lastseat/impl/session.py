@@ -15,6 +15,7 @@ Parameters = tuple[object, ...]
 
 IDLE = TransactionStatus.IDLE
 OPEN = TransactionStatus.INTRANS
+FAILED = TransactionStatus.INERROR
 
 
 class OutOfStep(Exception):
@@ -83,10 +84,9 @@ class Session:
         self.phase = Phase.COMMIT  # from here on nobody knows, until a definite answer is there
         cursor = self._turn("COMMIT")
         if cursor.statusmessage == "ROLLBACK" and connection.state() is IDLE:
-            self.phase = Phase.BEFORE_COMMIT
+            self.settled()
             raise NotCommitted("COMMIT was answered ROLLBACK")
         self._expect("COMMIT", cursor, IDLE)
-        self.phase = Phase.BEFORE_COMMIT
 
     def rollback(self) -> None:
         """End the transaction without a trace."""
@@ -99,6 +99,9 @@ class Session:
         """
         connection = self._connection
         if connection is None or connection.state() is IDLE:
+            return
+        if connection.state() not in (OPEN, FAILED):
+            self.discard()
             return
         try:
             connection.deadline.check()
@@ -118,7 +121,7 @@ class Session:
             # NotCommitted is as definite as an answer can be, and names no reason.
             return Evidence(self.phase)
         state = TransactionStatus.UNKNOWN if self._connection is None else self._connection.state()
-        settled = (IDLE,) if self.phase is Phase.COMMIT else (IDLE, OPEN, TransactionStatus.INERROR)
+        settled = (IDLE,) if self.phase is Phase.COMMIT else (IDLE, OPEN, FAILED)
         return Evidence(
             phase=self.phase,
             sqlstate=failure.sqlstate,
@@ -127,9 +130,13 @@ class Session:
             survived=state in settled,
         )
 
+    def settled(self) -> None:
+        """Nothing was committed, for certain: what follows cannot bring the doubt back."""
+        self.phase = Phase.BEFORE_COMMIT
+
     @property
-    def in_doubt(self) -> bool:
-        """Has a commit been handed to the connection without a definite answer so far?"""
+    def may_have_booked(self) -> bool:
+        """Was a commit handed to the connection? Said of an attempt that never emits."""
         return self.phase is Phase.COMMIT
 
     def _live(self) -> TimedConnection:
