@@ -83,6 +83,13 @@ class Verdict(enum.Enum):
     FULL = 3
     FITS = 4
 
+    @property
+    def answer(self) -> Answer | None:
+        """What is emitted in this case; None where an exception is raised instead."""
+        if self is Verdict.INCONSISTENT:
+            return None
+        return REJECTED if self is Verdict.FULL else BOOKED
+
 
 def decide(capacity: int, booked: int, held: int | None, held_elsewhere: bool, n: int) -> Verdict:
     """The decision at the heart of the step, over numbers only, so that it can be proved.
@@ -121,15 +128,11 @@ def step(state: State, request: Request) -> tuple[State, Answer]:
         held_elsewhere=existing is not None and existing.resource_id != request.resource_id,
         n=request.requested_units,
     )
-    match verdict:
-        case Verdict.REPEATED:
-            return state, BOOKED
-        case Verdict.INCONSISTENT:
-            raise InconsistentRequest(f"{request} is asked for, booked is {existing}")
-        case Verdict.FULL:
-            return state, REJECTED
-        case Verdict.FITS:
-            return _with_booking(state, request), BOOKED
+    if verdict.answer is None:
+        raise InconsistentRequest(f"{request} is asked for, booked is {existing}")
+    if verdict is Verdict.FITS:
+        state = _with_booking(state, request)
+    return state, verdict.answer
 
 
 def _with_booking(state: State, request: Request) -> State:
