@@ -75,7 +75,7 @@ def test_a_wrong_pg_bin_is_an_error_and_never_passed_over(
     fake(tmp_path / "debian/18/bin", "postgres (PostgreSQL) 18.1")
     prepare(tmp_path / "chosen")
     monkeypatch.setenv("PG_BIN", str(tmp_path / "chosen"))
-    with pytest.raises(NoPostgres, match="PG_BIN=.*does not serve") as error:
+    with pytest.raises(NoPostgres, match=r"PG_BIN=.*does not serve") as error:
         binaries.find()
     assert reason in str(error.value)
 

@@ -85,7 +85,13 @@ def _initdb(binaries: Binaries, who: Identity, folder: RunFolder) -> None:
     ]
     with folder.log.open("ab") as log:
         try:
-            code = process.run(command, identity=who.how, log=log, seconds=INITDB_SECONDS)
+            code = process.run(
+                command,
+                identity=who.how,
+                log=log,
+                seconds=INITDB_SECONDS,
+                inherit=[folder.lock_fd],
+            )
         except TimeoutError as error:
             raise InitialiseError(str(error)) from None
     if code != 0:

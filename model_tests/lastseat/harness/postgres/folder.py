@@ -24,6 +24,7 @@ SHARED = Path("/tmp")
 SOCKET_PATH_BYTES = 107
 """The longest path of a Unix socket on Linux."""
 
+SEGMENTS = Path("/proc/sysvipc/shm")
 IPC_RMID = 0
 
 
@@ -135,7 +136,8 @@ def _delete(folder: Path) -> None:
             Path(entry.path).unlink(missing_ok=True)
     if [entry.name for entry in folder.iterdir()] == [LOCK]:
         (folder / LOCK).unlink()
-        folder.rmdir()
+        with contextlib.suppress(FileNotFoundError):  # a sweep elsewhere found it empty
+            folder.rmdir()
 
 
 def _remove_shared_memory(pid_file: Path) -> None:
@@ -149,14 +151,18 @@ def _remove_shared_memory(pid_file: Path) -> None:
         lines = pid_file.read_text().splitlines()
         pid = lines[0].strip()
         key, number = lines[6].split()
-        table = Path("/proc/sysvipc/shm").read_text().splitlines()
+        table = SEGMENTS.read_text().splitlines()
     except (OSError, IndexError, ValueError):
         return
     for line in table[1:]:
         # key shmid perms size cpid lpid nattch ...
         fields = line.split()
         if fields[:2] == [str(_signed(int(key))), number] and fields[4] == pid and fields[6] == "0":
-            ctypes.CDLL(None).shmctl(int(number), IPC_RMID, None)
+            _remove_segment(int(number))
+
+
+def _remove_segment(number: int) -> None:
+    ctypes.CDLL(None).shmctl(number, IPC_RMID, None)
 
 
 def _signed(key: int) -> int:

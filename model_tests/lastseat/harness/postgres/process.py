@@ -95,9 +95,16 @@ def _environment() -> dict[str, str]:
     return {**kept, "LC_ALL": "C", "TZ": "UTC"}
 
 
-def run(command: Sequence[str | Path], *, identity: str, log: BinaryIO, seconds: float) -> int:
+def run(
+    command: Sequence[str | Path],
+    *,
+    identity: str,
+    log: BinaryIO,
+    seconds: float,
+    inherit: Sequence[int] = (),
+) -> int:
     """Run a command to its end; its exit code. Raises TimeoutError."""
-    kept = spawn(command, identity=identity, log=log)
+    kept = spawn(command, identity=identity, log=log, inherit=inherit)
     try:
         code = kept.wait(seconds)
     finally:

@@ -1,0 +1,147 @@
+"""The server runs for root in each of its ways, and for an ordinary user."""
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from lastseat.harness.postgres import find, identity, process, start
+from lastseat.harness.postgres.identity import Identity, NoIdentity
+
+BINARIES = find()
+# One of each way: that there may be several users to take changes nothing.
+WAYS = list({way.how.split(":")[0]: way for way in identity.candidates(BINARIES.bin)}.values())
+
+only_root = pytest.mark.skipif(
+    os.geteuid() != 0, reason="only root can become another user; run the tests as root, too"
+)
+
+
+def in_words(who: Identity) -> str:
+    return who.how.replace(":", "-")
+
+
+def status(pid: int) -> dict[str, list[str]]:
+    """The fields of /proc/PID/status."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: rest.split() for name, _, rest in (line.partition(":") for line in lines)}
+
+
+def test_an_ordinary_user_runs_it_as_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identity.os, "geteuid", lambda: 1000)
+    assert identity.choose(BINARIES.bin) is identity.SELF
+
+
+@only_root
+@pytest.mark.parametrize("who", WAYS, ids=in_words)
+def test_root_has_several_ways(who: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identity, "candidates", lambda folder: iter([who]))
+    with start(binaries=BINARIES) as server:
+        way, uid, _ = who.how.split(":")
+        told = status(server.pid)
+        assert told["Uid"][1] == ("0" if way == "namespace" else uid)
+        # Root's privileges are gone in every way, but for the one that `reader` is about.
+        assert int(told["CapEff"][0], 16) == (2 if way == "reader" else 0)
+        with psycopg.connect(server.dsn(), autocommit=True) as connection:
+            connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+        server.crash()
+        server.start_again()
+        with psycopg.connect(server.dsn(tcp=True)) as connection:
+            assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
+    assert not server.socket_directory.exists()
+
+
+START_AND_ASK = """
+import os, sys
+sys.path[:0] = {path!r}
+import psycopg
+from lastseat.harness.postgres import start
+from lastseat.harness.postgres.binaries import Binaries
+
+with start() as server, psycopg.connect(server.dsn()) as connection:
+    folder = os.stat(server.socket_directory)
+    print(os.geteuid(), folder.st_uid, server._place.identity.how,
+          connection.execute("SELECT 42").fetchone()[0])
+"""
+
+
+@only_root
+@pytest.mark.parametrize(
+    "who", [way for way in WAYS if not way.how.startswith("user")], ids=in_words
+)
+def test_an_ordinary_user_starts_a_server(who: Identity) -> None:
+    """As one in a namespace and as a real one, who must get past the interpreter's folder."""
+    uid = who.how.split(":")[1]
+    code = START_AND_ASK.format(path=[entry for entry in sys.path if entry])
+    with tempfile.TemporaryFile() as log:
+        result = process.run([sys.executable, "-c", code], identity=who.how, log=log, seconds=120)
+        log.seek(0)
+        told = log.read().decode()
+    assert (result, told.split()) == (0, [uid, uid, "self", "42"])
+
+
+@pytest.fixture
+def closed_installation(tmp_path: Path) -> Path:
+    """The programs, below a folder that only its owner can enter."""
+    closed = tmp_path / "closed"
+    shutil.copytree(BINARIES.bin.parent, closed / "pg", copy_function=_link_or_copy, symlinks=True)
+    closed.chmod(0o700)
+    return closed / "pg" / "bin"
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+@only_root
+def test_programs_that_no_other_user_can_reach(
+    closed_installation: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ways = list(identity.candidates(closed_installation))
+    users = [way for way in ways if way.how.startswith("user")]
+    readers = [way for way in ways if way.how.startswith("reader")]
+
+    monkeypatch.setattr(identity, "candidates", lambda folder: iter([*users, *readers]))
+    assert identity.choose(closed_installation) == readers[0]
+
+    monkeypatch.setattr(identity, "candidates", lambda folder: iter(users))
+    with pytest.raises(NoIdentity) as error:
+        identity.choose(closed_installation)
+    for words in (
+        "refuses to run as root",
+        *(f"as {way.words}:" for way in users),
+        "Permission denied",
+        str(closed_installation),
+        "/root",
+        "ordinary user",
+        "--dsn",
+    ):
+        assert words in str(error.value)
+
+
+@only_root
+def test_a_namespace_that_the_machine_refuses_is_passed_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An inner user id that cannot be mapped stands for namespaces that are not available."""
+    refused = Identity("namespace:4294967295:0", None, "nobody in a user namespace")
+    user = next(way for way in WAYS if way.how.startswith("reader"))
+    monkeypatch.setattr(identity, "candidates", lambda folder: iter([refused, user]))
+    assert identity.choose(BINARIES.bin) == user
+
+    monkeypatch.setattr(identity, "candidates", lambda folder: iter([refused]))
+    with pytest.raises(NoIdentity, match=r"nobody in a user namespace: cannot run as"):
+        identity.choose(BINARIES.bin)
+
+
+def test_who_asks_for_least_comes_first() -> None:
+    ways = [way.how.split(":")[0] for way in WAYS]
+    assert ways == sorted(ways, key=["namespace", "user", "reader"].index)
+    assert "0" not in {way.how.split(":")[1] for way in WAYS}
