@@ -9,9 +9,11 @@ import signal
 import socket
 import threading
 import time
+from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.waiting import Wait
 from tests.impl.wire import before, error, keep_silent
 
 from lastseat.impl.connection import TimedConnection, conninfo
@@ -44,6 +46,10 @@ def mute():
     """A peer that accepts connections, or lets them queue, and never says a word."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield f"host=127.0.0.1 port={listener.getsockname()[1]} user=x dbname=x sslmode=disable"
+
+
+def open_descriptors():
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 @pytest.mark.parametrize("turn", ["BEGIN", "SELECT", "UPDATE", "INSERT", "COMMIT"])
@@ -88,10 +94,10 @@ def test_a_row_that_stays_locked(db, prepared, mechanism):
 
 def test_a_server_that_never_greets(mechanism, mute):
     with mechanism(mute, SHORT) as booking:
-        descriptors = len(os.listdir("/proc/self/fd"))
+        descriptors = open_descriptors()
         for _ in range(3):
             assert attempt(booking, "b", "r") == INFRASTRUCTURE
-        assert len(os.listdir("/proc/self/fd")) == descriptors
+        assert open_descriptors() == descriptors
 
 
 def test_a_server_that_is_not_there(mechanism):
@@ -104,7 +110,6 @@ def test_a_server_that_is_not_there(mechanism):
 
 
 def test_a_peer_that_never_stops_talking(db, wire, hurried):
-    notice = b"N" + error("NOTICE", "00000")[1].join([b"", b""])
     body = error("NOTICE", "00000")[1]
     notice = b"N" + (len(body) + 4).to_bytes(4) + body
 
@@ -164,21 +169,21 @@ def test_what_has_arrived_is_taken_though_time_is_up(prepared):
             pass
         connection.deadline = Deadline.after(-1)
         with pytest.raises(DeadlineExpired):
-            drive(iter_forever(), connection.deadline, connection.pgconn.socket)
+            drive(endless(), connection.deadline, connection.pgconn.socket)
         assert drive(look_once(connection), connection.deadline, connection.pgconn.socket) == 1
     finally:
         connection.close()
 
 
 def look_once(connection):
-    yield 1
+    yield Wait.R
     connection.pgconn.consume_input()
     return connection.pgconn.get_result().ntuples
 
 
-def iter_forever():
+def endless():
     while True:
-        yield 1
+        yield Wait.R
 
 
 def test_a_socket_that_was_closed_behind_our_back(db, booking):

@@ -59,8 +59,10 @@ DENIED = [
     "TRUNCATE lastseat.booking",
     "TRUNCATE lastseat.resource CASCADE",
     "INSERT INTO lastseat.resource VALUES ('mine', 1000)",
-    "INSERT INTO lastseat.booking VALUES ('{own}', '{resource}', 2)"
-    " ON CONFLICT (booking_id) DO UPDATE SET units = 1",
+    (
+        "INSERT INTO lastseat.booking VALUES ('{own}', '{resource}', 2)"
+        " ON CONFLICT (booking_id) DO UPDATE SET units = 1"
+    ),
     "LOCK TABLE lastseat.resource",
     "LOCK TABLE lastseat.booking IN SHARE MODE",
     "ALTER TABLE lastseat.resource DISABLE TRIGGER ALL",
@@ -69,15 +71,17 @@ DENIED = [
     "CREATE TABLE lastseat.mine ()",
     "CREATE INDEX ON lastseat.booking (units)",
     "SET session_replication_role = replica",
-    "CREATE TRIGGER mine BEFORE INSERT ON lastseat.booking FOR EACH ROW"
-    " EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+    (
+        "CREATE TRIGGER mine BEFORE INSERT ON lastseat.booking FOR EACH ROW"
+        " EXECUTE FUNCTION suppress_redundant_updates_trigger()"
+    ),
 ]
 
 
 @pytest.mark.parametrize("attack", DENIED)
 def test_the_application_may_do_nothing_else(db, app, booked, attack):
     resource, own = booked
-    with pytest.raises(errors.InsufficientPrivilege):
+    with pytest.raises(errors.InsufficientPrivilege), app.transaction():
         app.execute(attack.format(resource=resource, own=own))
     assert db.bookings(resource) == {own: 2}
 
@@ -120,7 +124,7 @@ def test_temporary_tables_cannot_stand_in(db, app, booked):
     assert db.bookings(resource) == {own: 2, other: 3}
 
 
-@pytest.mark.parametrize("units", [0, -1, -(2**63), 2**62 + 1, 2**63 - 1, None])
+@pytest.mark.parametrize("units", [0, -1, -(2**63), 2**62, 2**63 - 1, None])
 def test_units_are_positive_and_bounded(db, app, booked, units):
     resource, own = booked
     with pytest.raises((errors.CheckViolation, errors.NotNullViolation)) as raised:
@@ -132,25 +136,27 @@ def test_units_are_positive_and_bounded(db, app, booked, units):
 
 
 def test_the_largest_booking_is_refused_by_capacity_and_not_by_arithmetic(db, app):
-    resource = db.resource(2**62)
-    db.book(resource, 2**62)
+    largest = 2**62 - 1
+    resource = db.resource(largest)
+    db.book(resource, largest)
     with pytest.raises(errors.CheckViolation) as raised:
         app.execute(
-            "INSERT INTO lastseat.booking VALUES (%s, %s, %s)", (db.booking_id(), resource, 2**62)
+            "INSERT INTO lastseat.booking VALUES (%s, %s, %s)", (db.booking_id(), resource, largest)
         )
     assert raised.value.diag.constraint_name == "resource_capacity"
 
 
+def copy_in(connection, lines):
+    columns = "booking_id, resource_id, units"
+    with connection.cursor().copy(f"COPY lastseat.booking ({columns}) FROM STDIN") as copy:
+        copy.write(lines)
+
+
 def test_many_rows_at_once_are_all_or_nothing(db, app, booked):
     resource, own = booked
-    with (
-        pytest.raises(errors.CheckViolation),
-        app.cursor().copy(
-            "COPY lastseat.booking (booking_id, resource_id, units) FROM STDIN"
-        ) as copy,
-    ):
-        for _ in range(4):
-            copy.write_row((db.booking_id(), resource, 1))
+    lines = "".join(f"{db.booking_id()}\t{resource}\t1\n" for _ in range(4))
+    with pytest.raises(errors.CheckViolation):
+        copy_in(app, lines)
     assert db.bookings(resource) == {own: 2}
 
 
@@ -188,10 +194,14 @@ REFUSED = [
     "DELETE FROM lastseat.booking WHERE booking_id = '{own}'",
     "TRUNCATE lastseat.booking",
     "TRUNCATE lastseat.resource, lastseat.booking",
-    "INSERT INTO lastseat.booking VALUES ('{own}', '{resource}', 2)"
-    " ON CONFLICT (booking_id) DO UPDATE SET units = 1",
-    "MERGE INTO lastseat.booking USING (SELECT) AS s ON booking_id = '{own}'"
-    " WHEN MATCHED THEN DELETE",
+    (
+        "INSERT INTO lastseat.booking VALUES ('{own}', '{resource}', 2)"
+        " ON CONFLICT (booking_id) DO UPDATE SET units = 1"
+    ),
+    (
+        "MERGE INTO lastseat.booking USING (SELECT) AS s ON booking_id = '{own}'"
+        " WHEN MATCHED THEN DELETE"
+    ),
 ]
 
 
@@ -224,7 +234,7 @@ def test_declaring_is_idempotent_and_a_capacity_is_final(db):
 
 
 @pytest.mark.parametrize(
-    ("resource", "capacity"), [("negative", -1), ("huge", 2**62 + 1), ("", 1), ("x" * 201, 1)]
+    ("resource", "capacity"), [("negative", -1), ("huge", 2**62), ("", 1), ("x" * 201, 1)]
 )
 def test_a_resource_that_cannot_be_is_refused(db, resource, capacity):
     with pytest.raises(errors.CheckViolation):
