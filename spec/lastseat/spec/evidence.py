@@ -28,6 +28,7 @@ class Kind(enum.Enum):
 Kinds = frozenset[Kind]
 
 ANY: Kinds = frozenset(Kind)
+NOT_BOOKED: Kinds = ANY - {Kind.BOOKED}
 _CONFLICT: Kinds = frozenset({Kind.CONFLICT})
 _INFRASTRUCTURE: Kinds = frozenset({Kind.INFRASTRUCTURE})
 _EXCEPTION: Kinds = frozenset({Kind.EXCEPTION})
@@ -112,18 +113,21 @@ def legal(record: Record, attempt: Attempt) -> Legal:
     """
     demanded: Kinds = frozenset()
     permitted: Kinds = frozenset()
-    reasons = []
+    environment: Kinds = frozenset()
     excluded: Kinds = frozenset()
+    reasons = []
     for seen in attempt.seen:
         row = _row(record, attempt, seen)
         permitted |= row
-        if row == ANY - {Kind.BOOKED}:
-            excluded = frozenset({Kind.BOOKED})
+        if row == NOT_BOOKED:
+            excluded = ANY - NOT_BOOKED
             reasons.append(describe(seen))
-        elif row != ANY and _binds(seen):
-            demanded |= row
-            reasons.append(describe(seen))
-    kinds = (demanded | (permitted & _INFRASTRUCTURE) if demanded else ANY) - excluded
+        elif row != ANY:
+            environment |= row & _INFRASTRUCTURE
+            if _binds(seen):
+                demanded |= row
+                reasons.append(describe(seen))
+    kinds = (demanded | environment if demanded else ANY) - excluded
     if _cancelled(attempt):
         kinds |= _EXCEPTION
         permitted |= _EXCEPTION
@@ -150,7 +154,7 @@ def _row(record: Record, attempt: Attempt, seen: Seen) -> Kinds:
         row = _TABLE.get(seen.sqlstate or "", _TABLE.get((seen.sqlstate or "08")[:2], ANY))
         return _INFRASTRUCTURE | (row & _EXCEPTION if row != ANY else frozenset())
     if seen.sqlstate is None:
-        return ANY - {Kind.BOOKED} if seen.phase is Phase.COMMIT else ANY
+        return NOT_BOOKED if seen.phase is Phase.COMMIT else ANY
     if seen.sqlstate == CAPACITY_VIOLATED:
         return _capacity_row(record, attempt)
     if seen.sqlstate == KEY_VIOLATED:
