@@ -160,3 +160,26 @@ def test_a_caller_serves_one_thread_at_a_time(db, wire, wired):
     wire.at("INSERT", before(intrude))
     assert wired.attempt_booking(db.booking_id(), resource, 1).outcome == "BOOKED"
     assert wire.plan_is_done()
+
+
+def test_what_everybody_was_told_is_what_there_is(db, mechanism, prepared):
+    """Free-running: few seats, few ids, no order dictated; afterwards the books are compared."""
+    resource = db.resource(12)
+    ids = [db.booking_id() for _ in range(20)]
+    told = {own: set() for own in ids}
+
+    def caller(number):
+        with mechanism(prepared, 20.0) as booking:
+            for turn in range(60):
+                own = ids[(number * 7 + turn) % len(ids)]
+                result = booking.attempt_booking(own, resource, 1)
+                assert not result.in_doubt
+                assert result.cause in (None, "CONFLICT")
+                told[own].add(result.outcome)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(caller, range(4)))
+    rows = db.bookings(resource)
+    assert len(rows) == 12
+    assert {own for own in ids if "BOOKED" in told[own]} == set(rows)
+    assert {own for own in ids if "REJECTED" in told[own]} == set(ids) - set(rows)

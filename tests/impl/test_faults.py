@@ -161,6 +161,39 @@ def test_an_error_that_is_our_own_mistake(attempt, turn, code):
     assert attempt.again() == BOOKED
 
 
+@pytest.fixture
+def spoiled_commit(db):
+    """A resource whose bookings fail at COMMIT: the server itself says so and is idle again."""
+    resource = db.resource(2)
+    db.connection.execute(
+        "CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE EXCEPTION USING ERRCODE = TG_ARGV[0]; END $$"
+    )
+
+    def spoil(code):
+        db.connection.execute(
+            "CREATE CONSTRAINT TRIGGER spoil AFTER INSERT ON lastseat.booking"
+            " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW"
+            f" WHEN (NEW.resource_id = '{resource}') EXECUTE FUNCTION spoil('{code}')"
+        )
+
+    yield resource, spoil
+    db.connection.execute("DROP FUNCTION spoil() CASCADE")
+
+
+@pytest.mark.parametrize(("code", "expected"), SURVIVED.items())
+def test_an_error_at_commit_is_definite(db, booking, spoiled_commit, code, expected):
+    resource, spoil = spoiled_commit
+    spoil(code)
+    own = db.booking_id()
+    result = booking.attempt_booking(own, resource, 1)
+    assert (result.outcome, result.cause, result.in_doubt) == expected
+    assert code in result.detail
+    assert db.bookings(resource) == {}
+    assert db.quiet()
+    assert booking.attempt_booking(own, db.resource(1), 1).outcome == "BOOKED"
+
+
 def test_a_commit_that_is_answered_rollback_is_not_booked(attempt):
     assert attempt.meets("COMMIT", at_commit((b"C", b"ROLLBACK\0"))) == INFRASTRUCTURE
     assert attempt.nothing_is_left()

@@ -86,7 +86,7 @@ def _check_id(name: str, value: object) -> None:
         raise RequestError(f"{name} must be a str, not {value!r}")
     if not 1 <= len(value) <= LONGEST_ID:
         raise RequestError(f"{name} must have 1 to {LONGEST_ID} characters, not {len(value)}")
-    if "\0" in value or (not value.isascii() and not _is_text(value)):
+    if "\0" in value or not _is_text(value):
         raise RequestError(f"{name} is not text that a database can hold: {value!r}")
 
 

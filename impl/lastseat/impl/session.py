@@ -114,6 +114,7 @@ class Session:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+            connection.pgconn.finish()  # close() does nothing when the connection is broken
 
     def evidence(self, failure: Exception) -> Evidence:
         """What is known about a failed turn; ask before anything else is done."""
