@@ -36,8 +36,13 @@ def test_a_folder_goes_when_its_lock_is_free(base: Path) -> None:
     assert list(base.iterdir()) == []
 
 
-def test_a_folder_goes_whose_creator_died_before_it_took_the_lock(base: Path) -> None:
-    (base / (folder.PREFIX + "empty")).mkdir()
+@pytest.mark.parametrize("holds", ["nothing", "data"])
+def test_a_folder_without_a_lock_goes(base: Path, holds: str) -> None:
+    """Its creator died before it took the lock, or its remover after it had given it up."""
+    left = base / (folder.PREFIX + "left")
+    left.mkdir()
+    if holds == "data":
+        (left / "data").mkdir()
     folder.sweep()
     assert list(base.iterdir()) == []
 
@@ -126,12 +131,13 @@ def test_a_removal_that_was_interrupted_is_finished_by_the_next_sweep(
         ("{key} 8 600 56 {pid} 0 0", False),
     ],
 )
+@pytest.mark.parametrize("sign", ["", "-"])
 def test_only_the_dead_servers_own_segment_is_removed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, removed: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, removed: bool, sign: str
 ) -> None:
     key, pid = 3_000_000_000, 1234
     pid_file = tmp_path / "postmaster.pid"
-    pid_file.write_text(f"{pid}\n/data\n0\n5432\n/tmp\n127.0.0.1\n {key} 7\nready\n")
+    pid_file.write_text(f"{sign}{pid}\n/data\n0\n5432\n/tmp\n127.0.0.1\n {key} 7\nready\n")
     table = tmp_path / "shm"
     # The kernel prints the key as a signed number.
     table.write_text("header\n" + line.format(key=key - (1 << 32), pid=pid) + "\n")

@@ -136,7 +136,7 @@ def server_wide_deadlock_timeout(server: Server, value: str) -> Iterator[None]:
 
 
 def test_its_description_is_one_line_without_secrets(server: Server) -> None:
-    with role(server, "discreet", "CREATEDB") as dsn, open_target(dsn) as opened:
+    with role(server, "quiet", "CREATEDB") as dsn, open_target(dsn) as opened:
         described = opened.describe()
         assert "\n" not in described
         assert "secret" not in described

@@ -62,7 +62,7 @@ def create(owner: tuple[int, int] | None = None) -> RunFolder:
     base = _base() if owner is None else SHARED
     while True:
         path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
-        lock_fd = _lock(path, create=True)
+        lock_fd = _lock(path)
         # A sweep elsewhere may have taken it for deserted before the lock was held.
         if lock_fd is not None:
             if owner is not None:
@@ -77,10 +77,7 @@ def sweep() -> list[Path]:
     """
     removed = []
     for path in _left():
-        with contextlib.suppress(OSError):
-            path.rmdir()  # only succeeds when empty: its creator died before the lock existed
-            continue
-        lock_fd = _lock(path, create=False)
+        lock_fd = _lock(path)
         if lock_fd is None:
             continue
         try:
@@ -107,9 +104,13 @@ def _left() -> Iterator[Path]:
                 yield path
 
 
-def _lock(folder: Path, *, create: bool) -> int | None:
-    """The descriptor of the folder's lock, held; None if another holds it or the folder went."""
-    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | (os.O_CREAT if create else 0)
+def _lock(folder: Path) -> int | None:
+    """The descriptor of the folder's lock, held; None if another holds it or the folder went.
+
+    A sweep makes the lock where there is none, just as a creator does: whoever comes first has
+    the folder, and a creator who comes second takes another one.
+    """
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CREAT
     try:
         fd = os.open(folder / LOCK, flags, 0o600)
     except OSError:
@@ -136,7 +137,7 @@ def _delete(folder: Path) -> None:
             Path(entry.path).unlink(missing_ok=True)
     if [entry.name for entry in folder.iterdir()] == [LOCK]:
         (folder / LOCK).unlink()
-        with contextlib.suppress(FileNotFoundError):  # a sweep elsewhere found it empty
+        with contextlib.suppress(OSError):  # a sweep elsewhere has come into it or removed it
             folder.rmdir()
 
 
@@ -149,7 +150,7 @@ def _remove_shared_memory(pid_file: Path) -> None:
     """
     try:
         lines = pid_file.read_text().splitlines()
-        pid = lines[0].strip()
+        pid = lines[0].strip().removeprefix("-")  # the sign marks the server that initdb runs
         key, number = lines[6].split()
         table = SEGMENTS.read_text().splitlines()
     except (OSError, IndexError, ValueError):

@@ -27,6 +27,7 @@ from lastseat.harness.postgres.identity import Identity
 READY_SECONDS = 60.0
 STOP_SECONDS = 60.0
 READY_PACE_SECONDS = 0.005
+CONNECT_SECONDS = 10
 
 
 class ServerError(Exception):
@@ -219,7 +220,9 @@ class Server:
     def _answers(self) -> bool:
         """Whether a connection works; raises ServerError if another server is behind it."""
         try:
-            with psycopg.connect(self.dsn(), autocommit=True) as connection:
+            with psycopg.connect(
+                self.dsn(), autocommit=True, connect_timeout=CONNECT_SECONDS
+            ) as connection:
                 row = connection.execute("SHOW data_directory").fetchone()
         except psycopg.OperationalError:
             return False
