@@ -102,6 +102,8 @@ class _Sums:
     bits: int = 1
     limit: int = 0
     """What they would be all together."""
+    floor: int = 0
+    """The totals below this one were ruled out by rejections."""
 
     @property
     def most(self) -> int:
@@ -114,11 +116,11 @@ class _Sums:
 
     def at_least(self, needed: int) -> bool:
         """Whether a total of ``needed`` or more is possible; from here on the others are not."""
-        if needed <= 0:
+        if needed <= self.floor:
             return True
         left = self.bits >> needed << needed
         if left:
-            self.bits = left
+            self.bits, self.floor = left, needed
         return bool(left)
 
 
