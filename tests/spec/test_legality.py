@@ -213,6 +213,13 @@ def test_what_was_not_recorded_is_named() -> None:
     ]
 
 
+def test_ids_asked_in_different_ways_need_the_final_bookings() -> None:
+    asked = "1 a asks x 5; 2 a REJECTED; 3 b asks x 1; 4 b BOOKED"
+    words = "REJECTED: of ids asked for in different ways it is not known what was booked"
+    assert words in judge(history(asked, {})).not_judged
+    assert words not in judge(history(asked + "; final r x=1; final s", {})).not_judged
+
+
 def test_everything_recorded_is_judged() -> None:
     known = history(
         "1 a asks x 1 0.; 1 a sees lost connect; 2 a INFRASTRUCTURE 1.; final r; final s; 3 end",

@@ -48,6 +48,8 @@ def _gaps_in_time(record: Record) -> Iterator[str]:
     unread = sorted(record.header.resources.keys() - record.finals.keys())
     if unread:
         yield f"BOOKED: the final bookings of {', '.join(unread)} were not read"
+        if any(len(claims) > 1 for claims in record.of_id.values()):
+            yield "REJECTED: of ids asked for in different ways it is not known what was booked"
 
 
 def _gaps_in_evidence(record: Record) -> Iterator[str]:

@@ -8,6 +8,8 @@ bookings come before rejections.
 Two things refine this. If the final bookings are unknown, each booking in doubt may have been made
 or not; the sums that are possible are kept as a set of bits. And if an id that was REJECTED for one
 request exists for another, that other booking has to wait until the rejection has had its moment.
+Both are exact. Their combination is not: without the final bookings, which request of an id was
+the one booked is not searched for, and each that is in doubt counts in favour of rejections.
 """
 
 from __future__ import annotations
