@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 from math import factorial
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from lastseat.spec.life import Life
 from lastseat.spec.properties import Edge
@@ -229,89 +229,103 @@ def orbit(state: State) -> int:
     return number
 
 
+@frozen
+class Packing:
+    """How a state becomes one integer: the shared part in the low bits, then claim by claim."""
+
+    shared_bits: int
+    claim_bits: int
+
+    def shift(self, place: int) -> int:
+        """Where the claim at this place begins."""
+        return self.shared_bits + place * self.claim_bits
+
+    def mask(self, place: int) -> int:
+        """The bits of the shared part and of the claim at this place."""
+        return (1 << self.shared_bits) - 1 | (1 << self.claim_bits) - 1 << self.shift(place)
+
+    def pair(self, state: int, place: int) -> tuple[int, int]:
+        """The numbers of the shared part and of the claim at this place."""
+        bits = state & self.mask(place)
+        return bits & (1 << self.shared_bits) - 1, bits >> self.shift(place)
+
+
 class _Lane(dict[int, tuple[int, ...]]):
     """For one place: a state's bits of the shared part and of this claim -> what may be added."""
 
-    def __init__(self, tables: Tables, shift: int, shared_mask: int) -> None:
+    def __init__(self, tables: Tables, packing: Packing, place: int) -> None:
         super().__init__()
-        self.tables, self.shift, self.shared_mask = tables, shift, shared_mask
+        self.tables, self.packing, self.place = tables, packing, place
 
     def __missing__(self, bits: int) -> tuple[int, ...]:
-        pair = (bits & self.shared_mask, bits >> self.shift)
+        pair, shift = self.packing.pair(bits, self.place), self.packing.shift(self.place)
         self[bits] = deltas = tuple(
-            (shared - pair[0]) + (claim - pair[1] << self.shift)
+            (shared - pair[0]) + (claim - pair[1] << shift)
             for shared, claim in self.tables.after(pair)
         )
         return deltas
 
 
 class _CrashLane(_Lane):
-    """The same for the crash: what it adds at this place; the first place takes the shared part."""
+    """The same for the crash: what it adds for the shared part, and at this place."""
 
     def __missing__(self, bits: int) -> tuple[int, ...]:
-        pair = (bits & self.shared_mask, bits >> self.shift)
+        pair, shift = self.packing.pair(bits, self.place), self.packing.shift(self.place)
         after = self.tables.after_crash(pair)
-        if after is None:
-            self[bits] = ()
-            return ()
-        self[bits] = (after[0] - pair[0], after[1] - pair[1] << self.shift)
-        return self[bits]
+        self[bits] = deltas = (
+            () if after is None else (after[0] - pair[0], after[1] - pair[1] << shift)
+        )
+        return deltas
 
 
 @define
 class Unreduced:
     """The search without symmetry. It runs on the tables of a finished reduced search.
 
-    These tell how many bits a number needs, and have watched every pair. A pair that the reduced
-    search has not met would be a bug in it; it raises ``ValueError``.
+    These tell how many bits a number needs, and have watched every pair; dead ends have been looked
+    at too. A pair that the reduced search has not met would be a bug in it, and is an error.
     """
 
     tables: Tables
     places: int
+    packing: Packing = field(init=False)
     seen: set[int] = field(factory=set)
     transitions: int = 0
-    shared_bits: int = 0
-    claim_bits: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        shareds, claims = self.tables.shareds, self.tables.claims
+        self.packing = Packing(len(shareds).bit_length(), len(claims).bit_length())
 
     def run(self, start: World) -> None:
         """Search to the end.
 
         Raises:
-            ValueError: the two searches have not met the same pairs.
-            Violated: somebody hangs.
+            RuntimeError: the two searches have not met the same pairs.
         """
         tables = self.tables
-        met = len(tables.shareds), len(tables.claims), len(tables.pairs)
-        self.shared_bits, self.claim_bits = met[0].bit_length(), met[1].bit_length()
+        met = len(tables.pairs), len(tables.shareds), len(tables.claims)
         with no_garbage_collection():
             self._search(self.pack(start))
-        if met != (len(tables.shareds), len(tables.claims), len(tables.pairs)):
-            raise ValueError("the reduced search has missed a pair")
+        if met != (len(tables.pairs), len(tables.shareds), len(tables.claims)):
+            raise RuntimeError("the reduced search has missed a pair")
 
     def pack(self, world: World) -> int:
         """A world as one integer."""
         packed = self.tables.shared(world.shared)
-        for index, claim in enumerate(world.claims):
-            packed |= self.tables.claim(claim) << self.shared_bits + index * self.claim_bits
+        for place, claim in enumerate(world.claims):
+            packed |= self.tables.claim(claim) << self.packing.shift(place)
         return packed
 
-    def unpack(self, packed: int) -> World:
+    def unpack(self, state: int) -> World:
         """The world of an integer."""
-        numbers = self._numbers(packed)
-        claims = self.tables.claims
-        return World(self.tables.shareds[numbers[0]], tuple(claims[n] for n in numbers[1:]))
-
-    def _numbers(self, packed: int) -> State:
-        shared_mask, claim_mask = (1 << self.shared_bits) - 1, (1 << self.claim_bits) - 1
-        shifts = (self.shared_bits + index * self.claim_bits for index in range(self.places))
-        return (packed & shared_mask, *(packed >> shift & claim_mask for shift in shifts))
+        pairs = [self.packing.pair(state, place) for place in range(self.places)]
+        claims = tuple(self.tables.claims[claim] for _, claim in pairs)
+        return World(self.tables.shareds[pairs[0][0]], claims)
 
     def _lanes(self, kind: type[_Lane]) -> list[tuple[int, _Lane]]:
-        shared_mask, claim_mask = (1 << self.shared_bits) - 1, (1 << self.claim_bits) - 1
-        shifts = (self.shared_bits + index * self.claim_bits for index in range(self.places))
         return [
-            (shared_mask | claim_mask << shift, kind(self.tables, shift, shared_mask))
-            for shift in shifts
+            (self.packing.mask(place), kind(self.tables, self.packing, place))
+            for place in range(self.places)
         ]
 
     def _search(self, start: int) -> None:
@@ -322,8 +336,8 @@ class Unreduced:
         level = [start]
         while level:
             found: set[int] = set()
-            for begin in range(0, len(level), 100_000):  # in pieces, to bound the memory
-                piece = level[begin : begin + 100_000]
+            for begin in range(0, len(level), 10_000):  # in pieces, to bound the memory
+                piece = level[begin : begin + 10_000]
                 after = [s + d for s in piece for mask, lane in lanes for d in lane[s & mask]]
                 after += [
                     s + crash_first[s & crash_mask][0]
@@ -333,20 +347,9 @@ class Unreduced:
                 ]  # fmt: skip
                 self.transitions += len(after)
                 found.update(after)
-                self._look_for_hangs(piece, lanes)
-            found -= seen
+            found = found - seen  # not ``-=``, which would walk through all of ``seen``
             seen |= found
             level = list(found)
-
-    def _look_for_hangs(self, piece: list[int], lanes: list[tuple[int, _Lane]]) -> None:
-        if not self.tables.waiting:
-            return
-        for mask, lane in lanes:  # each leaves only the states in which its claim cannot move
-            piece = [s for s in piece if not lane[s & mask]]
-        for packed in piece:
-            state = self._numbers(packed)
-            if self.tables.hangs(state):
-                raise Violated("nobody hangs", state, None)
 
 
 @contextmanager

@@ -200,9 +200,9 @@ def alone(life: Life, shared: Shared, claim: Claim) -> set[Answer | None]:
 
 ALWAYS = (
     Always("capacity", "the units booked never exceed the capacity", within_capacity),
-    Always("counter", "the counter changes by what is booked, and only then", counter_is_sum),
     Always("one id, one booking", "an id is booked at most once", one_booking),
     Always("never lost", "a booking that exists goes on existing, whatever crashes", never_lost),
+    Always("counter", "the counter changes by what is booked, and only then", counter_is_sum),
     Always("BOOKED exists", "BOOKED is emitted only when the booking exists", booked_exists),
     Always(
         "REJECTED justified",
@@ -242,7 +242,9 @@ NOBODY_HANGS = Always(
 )
 """Not about transitions: the search asks it of every dead end."""
 
-FAULT, REPEAT, TWINS, CRASH = (frozenset({word}) for word in ("fault", "repeat", "twins", "crash"))
+FAULT, REPEAT, TWINS, CRASH, SCARCE = (
+    frozenset({word}) for word in ("fault", "repeat", "twins", "crash", "scarce")
+)
 
 
 def repeated(edge: Edge, answer: Answer) -> bool:
@@ -253,7 +255,7 @@ def repeated(edge: Edge, answer: Answer) -> bool:
 
 SOMETIMES = (
     Sometimes("BOOKED", lambda e: e.emits(BOOKED)),
-    Sometimes("REJECTED", lambda e: e.emits(REJECTED)),
+    Sometimes("REJECTED", lambda e: e.emits(REJECTED), SCARCE),
     Sometimes("FAILED(CONFLICT)", lambda e: e.emits(CONFLICT)),
     Sometimes("FAILED(INFRASTRUCTURE)", lambda e: e.emits(INFRASTRUCTURE), FAULT),
     Sometimes("FAILED(INFRASTRUCTURE, in doubt)", lambda e: e.emits(IN_DOUBT), FAULT),
@@ -286,6 +288,7 @@ SOMETIMES = (
     Sometimes(
         "a stale read that led to a rejection",
         lambda e: e.refuses(REJECTED) and e.attempt is not None and e.attempt.seen is not None,
+        SCARCE,
     ),
     Sometimes("a version mismatch", lambda e: e.refuses(CONFLICT) and overtaken(e)),
     Sometimes("a lock that was not available", lambda e: e.refuses(CONFLICT) and e.ledger.locked),
@@ -296,7 +299,9 @@ SOMETIMES = (
     ),
     Sometimes("doubt resolved: repeated and BOOKED", lambda e: repeated(e, BOOKED), FAULT | REPEAT),
     Sometimes(
-        "doubt resolved: repeated and REJECTED", lambda e: repeated(e, REJECTED), FAULT | REPEAT
+        "doubt resolved: repeated and REJECTED",
+        lambda e: repeated(e, REJECTED),
+        FAULT | REPEAT | SCARCE,
     ),
     Sometimes(
         "an id answered BOOKED by a booking that another attempt made",
