@@ -147,15 +147,26 @@ def test_while_it_is_down_its_port_refuses_and_is_nobody_elses(own: Server) -> N
         other.bind(("127.0.0.1", own.port))
 
 
-def test_it_can_be_awaited_after_the_death_of_a_backend(own: Server) -> None:
+def test_the_death_of_a_backend_ends_all_sessions_and_the_server_recovers(own: Server) -> None:
+    table_of_three(own)
     with (
-        psycopg.connect(own.dsn(), autocommit=True) as connection,
-        pytest.raises(psycopg.OperationalError),
+        psycopg.connect(own.dsn(), autocommit=True) as victim,
+        psycopg.connect(own.dsn(), autocommit=True) as witness,
     ):
-        # The parent of the shell that runs the program is the backend.
-        connection.execute("COPY (SELECT 1) TO PROGRAM 'kill -9 $PPID'")
-    own.await_ready()
-    assert ask(own, "SELECT 1") == 1
+        postmaster = own.pid
+        own.kill_process(victim.info.backend_pid)
+        own.await_ready()
+        for connection in (victim, witness):
+            with pytest.raises(psycopg.OperationalError):
+                connection.execute("SELECT 1")
+    assert own.pid == postmaster
+    assert ask(own, "SELECT count(*) FROM kept") == 3
+
+
+def test_only_its_own_processes_can_be_killed(own: Server) -> None:
+    for pid in (os.getpid(), own.pid, 2**22 + 1):
+        with pytest.raises(ServerError, match="not one of this server"):
+            own.kill_process(pid)
 
 
 def test_what_does_not_fit_its_state_is_refused(own: Server) -> None:

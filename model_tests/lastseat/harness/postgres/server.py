@@ -144,10 +144,28 @@ class Server:
         self.stop(mode)
         self.start_again()
 
-    def await_ready(self) -> None:
-        """Return when the server takes connections, as after the death of one of its backends.
+    def kill_process(self, pid: int) -> None:
+        """Kill one of the server's processes, such as a backend, with SIGKILL.
 
-        Raises ServerError if the server has ended, or is not ready after READY_SECONDS.
+        Returns when the postmaster has noticed; it then ends all the others and recovers, for
+        which `await_ready` waits. Raises ServerError if the process is not the server's.
+        """
+        if _parent(pid) != self.pid:
+            raise ServerError(f"process {pid} is not one of this server")
+        os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + STOP_SECONDS
+        # It stays as a zombie until the postmaster asks for it.
+        while _parent(pid) == self.pid:
+            if time.monotonic() > deadline:
+                raise self.error(f"process {pid} did not end within {STOP_SECONDS:g} s")
+            time.sleep(READY_PACE_SECONDS)
+
+    def await_ready(self) -> None:
+        """Return when the server takes connections, as after `kill_process`.
+
+        Of a process that somebody else killed the postmaster may not know yet, so that the
+        server may still be about to recover. Raises ServerError if the server has ended, or is
+        not ready after READY_SECONDS.
         """
         if self._process is None:
             raise ServerError("the server is not running")
@@ -287,6 +305,16 @@ def start(*, binaries: Binaries | None = None, settings: Mapping[str, str] | Non
         server.close()
         raise
     return server
+
+
+def _parent(pid: int) -> int | None:
+    """The parent of a process, None if there is no such process."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The second field, the name in parentheses, may itself hold spaces and parentheses.
+    return int(stat.rpartition(")")[2].split()[1])
 
 
 def _reserve_port() -> socket.socket:
