@@ -30,6 +30,8 @@ class Fault:
     proof: Proof
     breaks: bool
     """Does the connection end by it?"""
+    at_once: bool = False
+    """Does it end without an answer of the server's to a turn?"""
 
     def fired(self, connection: Connection, events: Iterable[GateEvent]) -> bool:
         """Do these events of the gate prove that it happened to this connection?"""
@@ -41,8 +43,10 @@ def _has_turn(connection: Connection) -> bool:
 
 
 def _takes_substitute(connection: Connection) -> bool:
-    # After Flush the client still owes a Sync: another statement does not fit in between.
-    return _has_turn(connection) and connection.held[0].ends_with in "QS"
+    # After Flush the client still owes a Sync: another statement does not fit in between. In a
+    # failed transaction nothing is executed, so nothing can be raised.
+    fits = _has_turn(connection) and connection.held[0].ends_with in "QS"
+    return fits and connection.status != "E"
 
 
 def _lose_request(connection: Connection, _: Backends) -> None:
@@ -95,6 +99,7 @@ _CONNECTION = (
         _lose_request,
         lambda event: isinstance(event, Undelivered),
         breaks=True,
+        at_once=True,
     ),
     Fault(
         "lose-answer",
@@ -111,6 +116,7 @@ _CONNECTION = (
         _terminate,
         lambda event: isinstance(event, Broken) and event.by == "server",
         breaks=True,
+        at_once=True,
     ),
 )
 

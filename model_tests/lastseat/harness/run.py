@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from attrs import define, field, frozen
@@ -26,6 +26,7 @@ from lastseat.harness.scenario import Scenario
 from lastseat.harness.schedule.decision import RELEASE, START, Decision, Step
 from lastseat.harness.stage import DEADLINE_MS, GRACE_MS, Stage
 from lastseat.spec import events as history
+from lastseat.spec.resource import State
 from lastseat.spec.vocabulary import Answer, Outcome, Request
 
 _FIRST_LOOK = 0.002  # seconds without news before the server is asked who waits for a lock
@@ -98,10 +99,12 @@ class Run:
     """How often a client waited for another one's lock."""
     left_behind: dict[str, str] = field(factory=dict, init=False)
     """What attempts left open on connections at rest, in words."""
-    _now: int = field(default=0, init=False)
+    now: int = field(default=0, init=False)
+    """The logical instant of the last event."""
     _queues: dict[str, deque[Request]] = field(init=False)
     _busy: dict[str, Attempt] = field(factory=dict, init=False)
     _parked: frozenset[int] = field(default=frozenset(), init=False)
+    _declared: set[str] = field(factory=set, init=False)
     _stale: bool = field(default=True, init=False)
     """Can the database have changed since it was last compared with the model?"""
     _known_parked: frozenset[int] = field(default=frozenset(), init=False)
@@ -114,7 +117,7 @@ class Run:
     def __attrs_post_init__(self) -> None:
         self.names = Names(self.stage.fresh)
         self.sight = Sight(self._tick, self.stage.backends.has_transaction_id, self.stage.known)
-        self.instep = InStep.over(self.scenario.capacities)
+        self.instep = InStep(State())
         self._queues = {name: deque(asked) for name, asked in self.scenario.attempts.items()}
         self.stage.ready(list(self.scenario.attempts))
         self.stage.gate.drain()
@@ -140,6 +143,7 @@ class Run:
         """Make a move, wait for what follows, and compare the database with the model."""
         enabled, self._news = self.enabled(), []
         turn = self._turn_of(decision.client)
+        faults = self.available(decision.client)
         if decision.move == START:
             self._invoke(decision.client, self._queues[decision.client].popleft())
         elif decision.move == RELEASE:
@@ -151,7 +155,7 @@ class Run:
         self.settle()
         self.observe()
         fingerprint = "" if decision.move == START else turn
-        step = Step(len(self.steps) + 1, decision, enabled, fingerprint, tuple(self._news))
+        step = Step(len(self.steps) + 1, decision, enabled, fingerprint, tuple(self._news), faults)
         self.steps.append(step)
         return step
 
@@ -180,7 +184,10 @@ class Run:
     # The moves.
 
     def declare(self, resource: str, capacity: int) -> None:
-        """Create a resource; the model learns of it, too."""
+        """Create a resource, if it is new; the model learns of it, too."""
+        if resource in self._declared:
+            return
+        self._declared.add(resource)
         self.stage.declare(self.names.physical(resource), capacity)
         self.instep.declare(resource, capacity)
 
@@ -259,6 +266,8 @@ class Run:
                 return
 
     def _at_rest(self) -> bool:
+        if any(p.fault.at_once and p.connection.alive for p in self._faults):
+            return False
         return self._parked.issuperset(self._dying) and all(
             self.at_gate(name) is not None or self._is_parked(name) for name in self._busy
         )
@@ -388,8 +397,8 @@ class Run:
             self.stage.backends.terminate(pid)
 
     def _tick(self) -> int:
-        self._now += 1
-        return self._now
+        self.now += 1
+        return self.now
 
     # The end.
 
@@ -404,6 +413,14 @@ class Run:
         for p in self._faults:
             client = p.connection.client
             yield history.Fault(p.fault.name, p.start, p.end, client)
+
+    def clients(self) -> tuple[str, ...]:
+        """The clients that have attempts in this run."""
+        return tuple(self._queues)
+
+    def final_readings(self) -> Mapping[str, Reading]:
+        """Every resource as it was read last."""
+        return self._readings
 
     def finish(self) -> None:
         """Fence what broke, and wait until no connection is left in the middle of anything."""

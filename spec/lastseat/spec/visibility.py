@@ -42,8 +42,13 @@ class Rule(enum.Enum):
 
     @property
     def title(self) -> str:
-        """The rule's name: its sentence up to the colon."""
+        """The rule's short name."""
         return self.value.partition(":")[0]
+
+    @property
+    def sentence(self) -> str:
+        """What is promised."""
+        return self.value.partition(": ")[2]
 
 
 class Does(enum.Enum):
@@ -63,8 +68,9 @@ class Exchange:
     ``attempt`` is the one that was running, or the client's last one. ``transaction`` numbers the
     transactions of the whole run; an autocommit statement is one of its own. ``commits``: a COMMIT,
     or a write in autocommit. ``answered_at`` is None if no complete answer was delivered;
-    ``applied`` is the definite answer to a commit, None if there was none. ``changed`` counts rows
-    where a guarded write could have changed none. Times are places in one logical sequence.
+    ``applied`` is the definite answer to a commit, None if there was none. ``changed`` counts the rows
+    of a write; none of a ``guarded`` one means that its guard failed. Times are places in one
+    logical sequence.
     """
 
     attempt: str
@@ -76,9 +82,15 @@ class Exchange:
     answered_at: int | None = None
     sqlstate: str | None = None
     changed: int | None = None
+    guarded: bool = False
     applied: bool | None = None
     swallowed: bool = False
     """A COMMIT that the server answered with the tag ROLLBACK."""
+
+    @property
+    def wrote(self) -> bool:
+        """Did it write, or may it have?"""
+        return self.does is Does.WRITE and self.changed != 0 and self.sqlstate is None
 
 
 @frozen
@@ -163,19 +175,18 @@ def after_the_outcome(attempt: Attempt, exchanges: Sequence[Exchange]) -> str | 
 
 
 def before_the_commit(attempt: Attempt, exchanges: Sequence[Exchange]) -> str | None:
-    """BOOKED, while a transaction in which it wrote had neither been committed nor rolled back."""
+    """BOOKED, while a transaction in which it wrote was open, or its commit unanswered."""
     if not _booked(attempt):
         return None
-    ended = {
-        e.transaction
-        for e in exchanges
-        if (e.commits or e.does is Does.ROLLBACK or e.sqlstate)
-        and e.answered_at is not None
-        and not _after(attempt, e.answered_at)
-    }
+    told = [e for e in exchanges if e.answered_at and not _after(attempt, e.answered_at)]
+    committed = {e.transaction for e in told if e.commits}
+    # What was rolled back, refused or lost before its commit is not what it speaks of.
+    given_up = {e.transaction for e in exchanges if e.does is Does.ROLLBACK or e.sqlstate}
+    lost = {e.transaction for e in exchanges if e.answered_at is None and not e.commits}
     for write in exchanges:
-        open_ = write.does is Does.WRITE and write.transaction not in ended
-        if open_ and _while_running(attempt, write):
+        if write.transaction in committed | given_up | lost or not write.wrote:
+            continue
+        if _while_running(attempt, write):
             return f"it said BOOKED before the commit of «{write.text}» was confirmed"
     return None
 
@@ -226,12 +237,12 @@ def _signs_to_stop(attempt: Attempt, exchanges: Sequence[Exchange]) -> Iterator[
             continue
         if exchange.sqlstate is not None and (wrote or exchange.sqlstate not in _HEALED):
             yield exchange.answered_at, f"the server's error {exchange.sqlstate}"
-        elif exchange.changed == 0:
+        elif exchange.changed == 0 and exchange.guarded:
             yield exchange.answered_at, f"«{exchange.text}» had changed no row"
 
 
 def _commit_on_the_way(attempt: Attempt, exchanges: Sequence[Exchange]) -> Exchange | None:
-    wrote = {e.transaction for e in exchanges if e.does is Does.WRITE}
+    wrote = {e.transaction for e in exchanges if e.wrote}
     for exchange in exchanges:
         sent = (
             exchange.commits and exchange.transaction in wrote and _while_running(attempt, exchange)

@@ -15,7 +15,7 @@ import psycopg
 _BLOCKERS = "SELECT pid, pg_blocking_pids(pid) FROM unnest(%s::int[]) AS pid"
 _ALIVE = "SELECT pid FROM pg_stat_activity WHERE pid = ANY(%s::int[])"
 _WROTE = "SELECT backend_xid IS NOT NULL FROM pg_stat_activity WHERE pid = %s"
-_TERMINATE = "SELECT pg_terminate_backend(%s, %s)"
+_TERMINATE = "SELECT pg_terminate_backend(%s)"
 _HELD = """
     SELECT DISTINCT pid FROM pg_locks
      WHERE pid = ANY(%s::int[]) AND granted AND locktype <> 'virtualxid'
@@ -70,10 +70,9 @@ class Backends:
         row = self._watcher.execute(_PREPARED).fetchone()
         return int(row[0]) if row else 0
 
-    def terminate(self, pid: int, *, within: float = 5.0) -> bool:
-        """End this process; True when it is proved gone within so many seconds."""
-        row = self._watcher.execute(_TERMINATE, (pid, int(within * 1000))).fetchone()
-        return bool(row and row[0]) or pid not in self.alive([pid])
+    def terminate(self, pid: int) -> None:
+        """Tell this process to end; ``alive`` tells when it has."""
+        self._watcher.execute(_TERMINATE, (pid,))
 
     def known_names(self) -> frozenset[str]:
         """The names that before a parenthesis are the server's own functions and keywords."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Self
 
 from attrs import Factory, define, frozen
 
@@ -53,15 +52,9 @@ class InStep:
     objections: list[Objection] = Factory(list)
     _attempts: dict[str, _Attempt] = Factory(dict)
 
-    @classmethod
-    def over(cls, capacities: Mapping[str, int]) -> Self:
-        """A model of these resources, with nothing booked."""
-        return cls(State({name: Resource(capacity) for name, capacity in capacities.items()}))
-
     def declare(self, resource: str, capacity: int) -> None:
-        """One more resource, if it is new."""
-        if resource not in self.state.resources:
-            self.state = State({**self.state.resources, resource: Resource(capacity)})
+        """One more resource, with nothing booked."""
+        self.state = State({**self.state.resources, resource: Resource(capacity)})
 
     def resources(self) -> Sequence[str]:
         return list(self.state.resources)

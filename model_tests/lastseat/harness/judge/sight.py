@@ -32,7 +32,7 @@ _DOES = {
     Kind.ROLLBACK: Does.ROLLBACK,
     Kind.PREPARE_TRANSACTION: Does.WRITE,
 }
-_GUARDED = ("UPDATE ", "DELETE ", "MERGE ", "INSERT ")
+_COUNTED = ("UPDATE ", "DELETE ", "MERGE ", "INSERT ")
 
 
 @define
@@ -43,11 +43,16 @@ class _Line:
     backend_pid: int = 0
     open: bool = False
     transaction: int = 0
-    wrote: bool = False
+    writes: set[int] = Factory(set)
+    """The exchanges of the open transaction that wrote something, or may have."""
     pending: list[int] = Factory(list)
     """The exchanges of the turn that the server works on, by their index."""
     unsure: bool = False
     """The turn in flight may or may not write; the server is asked when it has answered."""
+    begun: str | None = None
+    """The attempt that has touched a relation on this connection."""
+    phase: Phase = Phase.CONNECT
+    """Where in its attempt's life the last turn stands."""
 
 
 @define
@@ -107,7 +112,7 @@ class Sight:
                 yield from self._spoken(line, event.turn)
                 line.pending.clear()
                 if event.connection in self._unnoticed:
-                    yield from self._lost(event.client, None, _phase(event.turn))
+                    yield from self._lost(event.client, None, line.phase)
             case Answered():
                 yield from self._answered(event)
             case Broken():
@@ -135,26 +140,29 @@ class Sight:
             exchange = self._exchange(line, statement, attempt or "")
             if attempt is None:  # before any attempt: the connection is being prepared
                 continue
+            if exchange.does is Does.WRITE:
+                line.writes.add(len(self.exchanges))
             line.pending.append(len(self.exchanges))
             self.exchanges.append(exchange)
-            if exchange.commits and line.wrote:
+            line.phase = _phase(line, exchange)
+            if exchange.commits and line.writes:
                 self.commit_sent.add(attempt)
                 self.commit_refused.discard(attempt)
                 yield CommitSent(self.tick(), attempt)
             if exchange.commits or exchange.does is Does.ROLLBACK:
-                line.open = line.wrote = False
+                line.open = False
+                line.writes.clear()
 
     def _exchange(self, line: _Line, statement: Statement, attempt: str) -> Exchange:
         kind = classify(statement.sql, self.known)
         if not line.open:
             self._transactions += 1
             line.transaction = self._transactions
-            line.wrote = False
+            line.writes.clear()
         inside = line.open or kind is Kind.BEGIN
         line.open = inside
         line.unsure = line.unsure or kind is Kind.UNSURE
         writes = kind in {Kind.WRITE, Kind.UNSURE, Kind.PREPARE_TRANSACTION}
-        line.wrote = line.wrote or writes
         return Exchange(
             attempt=attempt,
             transaction=line.transaction,
@@ -162,6 +170,8 @@ class Sight:
             text=" ".join(statement.sql.split()),
             sent_at=self.tick(),
             commits=kind is Kind.COMMIT or (writes and not inside),
+            # ON CONFLICT DO NOTHING that inserts nothing has found a row: no guard has failed.
+            guarded=writes and "ON CONFLICT" not in statement.sql.upper(),
         )
 
     # What the server says.
@@ -171,18 +181,20 @@ class Sight:
         at = self.tick() if event.delivered else None
         for position, index in enumerate(line.pending):
             self._complete(index, position, event.answer, at)
+            if self.exchanges[index].changed == 0 or self.exchanges[index].sqlstate:
+                line.writes.discard(index)
         self._resolve_unsure(line, event.answer)
         if event.answer.status is not None:
             line.open = event.answer.status != "I"
-            line.wrote = line.wrote and line.open
+            if not line.open:
+                line.writes.clear()
         pending = [self.exchanges[index] for index in line.pending]
         line.pending.clear()
         if not event.delivered or not pending:
             return
         error = event.answer.error
-        phase = _phase_of(pending)
         if error is not None and error.severity == "ERROR":
-            yield from self._seen(event.client, What.ERROR, error.sqlstate, phase)
+            yield from self._seen(event.client, What.ERROR, error.sqlstate, line.phase)
         if any(exchange.swallowed for exchange in pending):
             yield from self._seen(event.client, What.ERROR, None, Phase.COMMIT)
 
@@ -212,7 +224,7 @@ class Sight:
         """Inside a transaction the server knows whether an unclassified statement wrote."""
         if not line.unsure or answer.status != "T" or self.wrote(line.backend_pid):
             return
-        line.wrote = False
+        line.writes.difference_update(line.pending)
         for index in line.pending:
             exchange = self.exchanges[index]
             if exchange.does is Does.WRITE:
@@ -221,16 +233,14 @@ class Sight:
     def _broken(self, event: Broken) -> Iterator[Seen]:
         line = self._line(event.connection, event.client)
         line.open = False
-        pending = [self.exchanges[index] for index in line.pending]
         line.pending.clear()
-        phase = _phase_of(pending) if pending else Phase.STATEMENT
         if event.by == "client":
             if event.turn is not None:  # it gave up waiting for the answer
-                yield from self._seen(event.client, What.DEADLINE, None, phase)
+                yield from self._seen(event.client, What.DEADLINE, None, line.phase)
             return
         if event.client in self.running:
             sqlstate = event.error.sqlstate if event.error is not None else None
-            yield from self._lost(event.client, sqlstate, phase)
+            yield from self._lost(event.client, sqlstate, line.phase)
         else:
             self._unnoticed[event.connection] = event.client
 
@@ -247,28 +257,22 @@ class Sight:
 
 
 def _changed(exchange: Exchange, tag: str | None) -> int | None:
-    """How many rows a guarded write changed; None where the tag does not tell.
-
-    INSERT ... ON CONFLICT DO NOTHING that inserts nothing has found a row: no guard has failed.
-    """
-    text = exchange.text.upper()
-    if tag is None or exchange.does is not Does.WRITE or "ON CONFLICT" in text:
-        return None
-    if not tag.startswith(_GUARDED):
+    """How many rows a write changed; None where the tag does not tell."""
+    if tag is None or exchange.does is not Does.WRITE or not tag.startswith(_COUNTED):
         return None
     return int(tag.rpartition(" ")[2])
 
 
-def _phase(turn: Turn) -> Phase:
-    committing = any(classify(s.sql) is Kind.COMMIT for s in turn.statements)
-    return Phase.COMMIT if committing else Phase.STATEMENT
+def _phase(line: _Line, exchange: Exchange) -> Phase:
+    """Where a statement stands in its attempt's life.
 
-
-def _phase_of(pending: list[Exchange]) -> Phase:
-    if any(exchange.commits for exchange in pending):
+    Ending a transaction that wrote nothing decides nothing: what is answered was decided before.
+    """
+    if exchange.does in {Does.READ, Does.WRITE}:
+        line.begun = exchange.attempt
+    if exchange.commits and line.writes:
         return Phase.COMMIT
-    if all(exchange.does is Does.OTHER for exchange in pending):
+    if line.begun != exchange.attempt:
         return Phase.CONNECT
-    if all(exchange.does in {Does.ROLLBACK, Does.OTHER} for exchange in pending):
-        return Phase.CLEANUP
-    return Phase.STATEMENT
+    ends = exchange.does in {Does.COMMIT, Does.ROLLBACK}
+    return Phase.CLEANUP if ends else Phase.STATEMENT

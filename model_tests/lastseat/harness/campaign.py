@@ -1,0 +1,162 @@
+"""A campaign: many runs of one implementation, each recorded, then judged, then counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from attrs import Factory, define, evolve, field, frozen
+
+from lastseat.harness import record
+from lastseat.harness.aftermath import aftermath
+from lastseat.harness.judge.verdict import Finding, Judged
+from lastseat.harness.record import Recorded
+from lastseat.harness.run import Run
+from lastseat.harness.scenario import Scenario
+from lastseat.harness.schedule.decision import RELEASE, Decision, Diverged
+from lastseat.harness.schedule.interleavings import (
+    Coverage,
+    follow,
+    interleavings,
+    round_robin,
+    to_the_end,
+)
+from lastseat.harness.stage import Stage
+from lastseat.harness.verdict import Verdict
+from lastseat.harness.witness import Witness
+
+
+@frozen
+class Convicted:
+    """A run that broke a rule, and the file that runs it again."""
+
+    findings: tuple[Finding, ...]
+    timeline: tuple[str, ...]
+    schedule: Path
+    scenario: str
+
+
+@define
+class Campaign:
+    """Judges runs on a stage and remembers what came of it."""
+
+    stage: Stage
+    out: Path
+    progress: Callable[[], None] = lambda: None
+    seed: int | None = None
+    witness: Witness = Factory(Witness)
+    convicted: list[Convicted] = Factory(list)
+    disagreements: list[str] = Factory(list)
+    not_judged: set[str] = Factory(set)
+    diverged: int = 0
+    _shortest: Convicted | None = field(default=None, init=False)
+
+    def scenario(self, scenario: Scenario, preemptions: int | None) -> Coverage:
+        """Every interleaving with at most so many preemptions, until one is illegal."""
+        coverage = Coverage()
+        for run in interleavings(lambda: Run(self.stage, scenario), preemptions, coverage):
+            run.finish()
+            if not self._keep(self.judge(run)):
+                break
+        self.diverged += coverage.diverged
+        return coverage
+
+    def fault_sweep(self, scenario: Scenario) -> int:
+        """Each fault at each turn of two schedules, one at a time; how many runs it took."""
+        count = 0
+        for base in (to_the_end, round_robin):
+            plain = Run(self.stage, scenario)
+            positions = _positions(plain, base)
+            plain.finish()
+            count += 1
+            if not self._keep(self.judge(plain)):
+                return count
+            for prefix, fault in positions:
+                count += 1
+                if not self._keep(self._meet(scenario, prefix, fault)):
+                    return count
+        return count
+
+    def _meet(
+        self, scenario: Scenario, prefix: Sequence[Decision], fault: Decision
+    ) -> Convicted | None:
+        """Run the prefix, let the fault happen, and see what becomes of everybody."""
+        run = Run(self.stage, scenario)
+        try:
+            follow(run, (*prefix, fault))
+        except Diverged:
+            self.diverged += 1
+        aftermath(run)
+        run.finish()
+        return self.judge(run)
+
+    def judge(self, run: Run) -> Convicted | None:
+        """Record a finished run, judge it, and count what it witnessed."""
+        recorded = record.close(run, seed=self.seed)
+        record.write(recorded, self.out, "current")
+        judged = recorded.judged()
+        self.witness.take(run)
+        self.not_judged.update(judged.not_judged)
+        self.progress()
+        if judged.disagreement is not None:
+            self._save(recorded, judged, f"disagreement-{len(self.disagreements) + 1}")
+            self.disagreements.append(judged.disagreement)
+        if not judged.findings:
+            return None
+        name = f"violation-{len(self.convicted) + 1}"
+        return self._save(recorded, judged, name)
+
+    def machine_judge(self, run: Run) -> bool:
+        """For Hypothesis: judge, and remember the shortest conviction."""
+        convicted = self.judge(run)
+        if convicted is not None:
+            best = self._shortest
+            if best is None or len(convicted.timeline) <= len(best.timeline):
+                self._shortest = convicted
+        return convicted is None
+
+    def keep_shortest(self) -> None:
+        """Keep what Hypothesis shrank to, if it found anything."""
+        self._keep(self._shortest)
+
+    def _keep(self, convicted: Convicted | None) -> bool:
+        if convicted is not None:
+            self.convicted.append(convicted)
+        return convicted is None
+
+    def _save(self, recorded: Recorded, judged: Judged, name: str) -> Convicted:
+        rules = ", ".join(sorted(judged.rules))
+        kept = evolve(recorded, schedule=evolve(recorded.schedule, verdict=rules))
+        path = record.write(kept, self.out, name)
+        timeline = tuple(record.timeline(kept))
+        return Convicted(judged.findings, timeline, path, recorded.schedule.scenario.name)
+
+    def verdict(self) -> Verdict:
+        """What may be said so far."""
+        if self.convicted:
+            return Verdict.VIOLATION
+        return Verdict.INCONCLUSIVE if any(self.reasons()) else Verdict.PASS
+
+    def reasons(self) -> Iterator[str]:
+        """Why this cannot pass, though nothing illegal was found."""
+        for words in self.disagreements:
+            yield f"the judges disagree, which is a fault of lastseat: {words}"
+        yield from self.witness.missing()
+        if self.diverged:
+            yield f"{self.diverged} schedules could not be brought about again"
+        yield from sorted(self.not_judged)
+
+
+def _positions(
+    run: Run, base: Callable[[Run], None]
+) -> list[tuple[tuple[Decision, ...], Decision]]:
+    """Every place where a fault can meet a turn: what goes before it, and the fault."""
+    base(run)
+    taken: list[Decision] = []
+    found = []
+    for step in run.steps:
+        if step.decision.move == RELEASE:
+            client = step.decision.client
+            found += [(tuple(taken), Decision(fault, client)) for fault in step.faults]
+        taken.append(step.decision)
+    return found

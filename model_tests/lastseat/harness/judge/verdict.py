@@ -1,0 +1,79 @@
+"""The three judges of a run, and whether they agree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from attrs import frozen
+
+from lastseat.harness.judge.instep import Objection
+from lastseat.spec import legality, visibility
+from lastseat.spec.events import History
+from lastseat.spec.rules import Rule
+
+_BOTH_SEE = frozenset({Rule.CAPACITY, Rule.COUNTER, Rule.BOOKED, Rule.REJECTED, Rule.ONE_ID})
+"""What the model in step and the judge of the whole history both decide, each in its own way.
+
+Whether a failure was justified, what doubt revealed and whether service came back can only be told
+from the whole.
+"""
+
+
+@frozen
+class Finding:
+    """A rule that was broken: what it promises, by whom it was broken, and the evidence."""
+
+    rule: str
+    sentence: str
+    attempts: tuple[str, ...]
+    words: str
+
+    def __str__(self) -> str:
+        who = f" ({', '.join(self.attempts)})" if self.attempts else ""
+        return f"{self.rule}{who}: {self.words}"
+
+
+@frozen
+class Judged:
+    """What the judges say. A disagreement is a fault of ours, and no verdict."""
+
+    findings: tuple[Finding, ...]
+    disagreement: str | None
+    not_judged: tuple[str, ...]
+
+    @property
+    def rules(self) -> frozenset[str]:
+        return frozenset(finding.rule for finding in self.findings)
+
+
+def judge(
+    history: History,
+    objections: Sequence[Objection],
+    attempts: Iterable[visibility.Attempt],
+    exchanges: Iterable[visibility.Exchange],
+) -> Judged:
+    """Judge a run by its history, by the model that went with it, and by what was on the wire."""
+    whole = legality.judge(history)
+    findings = [
+        Finding(v.rule.value, v.rule.sentence, v.attempts, v.explanation) for v in whole.violations
+    ]
+    for seen in visibility.judge(attempts, exchanges):
+        rule = seen.rule
+        findings.append(Finding(rule.title, rule.sentence, (seen.attempt,), seen.explanation))
+    return Judged(
+        tuple(findings),
+        _disagreement(frozenset(v.rule for v in whole.violations), objections),
+        whole.not_judged,
+    )
+
+
+def _disagreement(whole: frozenset[Rule], objections: Sequence[Objection]) -> str | None:
+    """They agree when either both or neither object to what both can see."""
+    in_step = sorted({objection.rule.value for objection in objections})
+    afterwards = sorted(rule.value for rule in whole & _BOTH_SEE)
+    if in_step and not whole:
+        words = "; ".join(objection.words for objection in objections)
+        return f"in step the model objects ({words}), and the whole history is legal"
+    if afterwards and not in_step:
+        return f"the whole history breaks {', '.join(afterwards)}, and the model saw nothing amiss"
+    return None

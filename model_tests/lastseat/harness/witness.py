@@ -1,0 +1,57 @@
+"""What a campaign has witnessed, and what it must witness before it may pass."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from attrs import Factory, define
+
+from lastseat.harness.run import Fired, Run
+from lastseat.spec.vocabulary import BOOKED, CONFLICT, IN_DOUBT, INFRASTRUCTURE, REJECTED, Answer
+
+
+@define
+class Witness:
+    """Counts over all runs."""
+
+    runs: int = 0
+    answers: Counter[Answer] = Factory(Counter)
+    undisturbed: Counter[Answer] = Factory(Counter)
+    """Answers of clients that no fault of their run touched."""
+    raised: int = 0
+    contention: int = 0
+    fired: Counter[str] = Factory(Counter)
+    unseen: list[Fired] = Factory(list)
+    """Faults whose position was reached and that were not seen to happen."""
+
+    def take(self, run: Run) -> None:
+        """Count what happened in a finished run."""
+        report = run.fault_report()
+        disturbed = {fired.client for fired in report}
+        self.runs += 1
+        self.contention += run.contention
+        for attempt in run.attempts:
+            if attempt.answer is None:
+                self.raised += attempt.raised is not None
+                continue
+            self.answers[attempt.answer] += 1
+            if attempt.client not in disturbed:
+                self.undisturbed[attempt.answer] += 1
+        for fired in report:
+            if fired.seen:
+                self.fired[fired.fault] += 1
+            else:
+                self.unseen.append(fired)
+
+    def missing(self) -> Iterator[str]:
+        """What was promised to be looked at and was not seen, in words."""
+        if not self.undisturbed[BOOKED]:
+            yield "no client that no fault touched was BOOKED"
+        for answer in (REJECTED, CONFLICT, INFRASTRUCTURE, IN_DOUBT):
+            if not self.answers[answer]:
+                yield f"no attempt was answered {answer}"
+        if not self.contention:
+            yield "no two clients contended for anything: neither waited for the other's lock"
+        for fired in self.unseen:
+            yield f"{fired.fault} at «{fired.turn}» of {fired.client} was not seen to happen"
