@@ -22,7 +22,7 @@ class NoVersionCheck(Optimistic):
     name = "no version check"
 
     def is_current(self, at: Moment) -> bool:
-        return True
+        return at.attempt.seen is not None
 
 
 class NoLock(Locking):
@@ -158,10 +158,10 @@ class LeakedLock(Locking):
 
     def emit(self, at: Moment) -> Iterator[Step]:
         for step in super().emit(at):
-            yield _locked(step, at) if step.answer == REJECTED else step
+            yield _locked(step) if step.answer == REJECTED else step
 
 
-def _locked(step: Step, at: Moment) -> Step:
+def _locked(step: Step) -> Step:
     ledgers = tuple(evolve(ledger, locked=True) for ledger in step.shared.ledgers)
     return evolve(step, shared=evolve(step.shared, ledgers=ledgers))
 

@@ -19,7 +19,15 @@ from collections.abc import Iterator
 from attrs import evolve
 
 from lastseat.spec.resource import Verdict
-from lastseat.spec.vocabulary import BOOKED, CONFLICT, IN_DOUBT, INFRASTRUCTURE, REJECTED, Answer
+from lastseat.spec.vocabulary import (
+    BOOKED,
+    CONFLICT,
+    IN_DOUBT,
+    INFRASTRUCTURE,
+    REJECTED,
+    Answer,
+    Outcome,
+)
 from lastseat.spec.world import (
     Action,
     Attempt,
@@ -144,12 +152,16 @@ class Life:
         answer = self.answer(at.attempt)
         in_flight = at.attempt.commit is Commit.IN_FLIGHT
         rest: Attempt | None = None
-        if answer in (INFRASTRUCTURE, IN_DOUBT) or in_flight:
+        if self.lingers(answer) or in_flight:
             commit = Commit.IN_FLIGHT if in_flight else Commit.NEVER
             rest = Attempt(Stage.GONE, commit, holds=at.attempt.holds)
         step = at.then(Move.EMIT, rest, answer)
         told = step.claim.told | ({answer} & {BOOKED, REJECTED, IN_DOUBT})
         yield evolve(step, claim=evolve(step.claim, told=told))
+
+    def lingers(self, answer: Answer) -> bool:
+        """Whether its server process may live on, and hold a lock, until it is fenced."""
+        return answer.outcome is Outcome.FAILED
 
     def answer(self, attempt: Attempt) -> Answer:
         """The verdict that arrived. Without one: a failure, in doubt iff the commit was sent."""

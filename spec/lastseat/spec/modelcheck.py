@@ -124,10 +124,10 @@ class Report:
 
     def _lines(self, verbose: bool) -> list[str]:
         how = f" up to symmetry, {self.unreduced_states:,} without" if self.reduced else ""
+        speed = f"{self.seconds:.2f} s ({self.states_per_second:,.0f} states/s)"
         lines = [
             f"{self.life}: {self.scope}",
-            f"  {self.states:,} states{how}, {self.transitions:,} transitions,"
-            f" depth {self.depth}, {self.seconds:.2f} s ({self.states_per_second:,.0f} states/s)",
+            f"  {self.states:,} states{how}, {self.transitions:,} transitions, {speed}",
         ]
         if self.violation is not None:
             found = self.violation

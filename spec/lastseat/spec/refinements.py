@@ -12,11 +12,19 @@ from collections.abc import Iterator
 from attrs import evolve
 
 from lastseat.spec.life import Life, answered, propose
-from lastseat.spec.vocabulary import BOOKED, CONFLICT
+from lastseat.spec.vocabulary import BOOKED, CONFLICT, IN_DOUBT, INFRASTRUCTURE, Answer
 from lastseat.spec.world import Attempt, Commit, Moment, Move, Stage, Step, with_ledger
 
 
-class Transaction(Life):
+class Settled(Life):
+    """A conflict is answered when the server has answered: nothing is left of the attempt then."""
+
+    def lingers(self, answer: Answer) -> bool:
+        """Only after a connection was lost or given up."""
+        return answer in (INFRASTRUCTURE, IN_DOUBT)
+
+
+class Transaction(Settled):
     """What the lives with an open transaction share: a commit that only has to be carried out."""
 
     name = "transaction"
@@ -104,7 +112,7 @@ class Locking(Transaction):
         return at.then(Move.LOCK, evolve(proposal, holds=proposal.stage is Stage.OBSERVED))
 
 
-class SingleStatement(Life):
+class SingleStatement(Settled):
     """One statement that commits by itself: it inserts if there is room, and says what it found.
 
     The room, the id and the insertion are one atomic moment. It sees no conflict by itself; the
