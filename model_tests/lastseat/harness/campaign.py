@@ -58,8 +58,16 @@ class Campaign:
             run.finish()
             if not self._keep(self.judge(run)):
                 break
+            coverage.outcomes[_outcomes(run)] += 1
         self.diverged += coverage.diverged
         return coverage
+
+    def warm_up(self, scenario: Scenario) -> None:
+        """One schedule, client after client."""
+        run = Run(self.stage, scenario)
+        to_the_end(run)
+        run.finish()
+        self._keep(self.judge(run))
 
     def fault_sweep(self, scenario: Scenario) -> int:
         """Each fault at each turn of two schedules, one at a time; how many runs it took."""
@@ -145,6 +153,10 @@ class Campaign:
         if self.diverged:
             yield f"{self.diverged} schedules could not be brought about again"
         yield from sorted(self.not_judged)
+
+
+def _outcomes(run: Run) -> str:
+    return ", ".join(f"{a.client} {a.answer or 'raised'}" for a in run.attempts)
 
 
 def _positions(

@@ -35,3 +35,6 @@ CONFORMING: tuple[Mutant, ...] = (
     Mutant("guarded-update", "counted:guarded_update", frozenset()),
     Mutant("lock-then-sum", "rows:lock_then_sum", frozenset()),
 )
+
+CANARIES: tuple[Mutant, ...] = tuple(m for m in MUTANTS if m.name in {"X03", "X39", "X48"})
+"""Convicted in every verification: by an interleaving, by a fault, and by a look at the wire."""

@@ -7,10 +7,11 @@ prefix enables is only known by running it: a client that waits for a lock has n
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from attrs import define, frozen
+from attrs import Factory, define, frozen
 
 from lastseat.harness.schedule.decision import START, Decision, Diverged, World
 
@@ -26,6 +27,8 @@ class Coverage:
     diverged: int = 0
     """Prefixes that never came about again: the server woke the waiters in another order."""
     remaining: int = 0
+    outcomes: Counter[str] = Factory(Counter)
+    """How often the clients ended so, told by whoever judges the schedules."""
 
 
 @frozen

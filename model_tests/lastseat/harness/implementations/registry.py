@@ -1,0 +1,35 @@
+"""What may be given as IMPLEMENTATION: a built-in name, a factory, or an adapter's command."""
+
+from __future__ import annotations
+
+import importlib.util
+import shlex
+from collections.abc import Mapping
+
+from lastseat.harness.implementations.client import Implementation
+from lastseat.harness.implementations.protocol import AdapterError
+from lastseat.harness.mutants.catalogue import CONFORMING, MUTANTS
+
+BUILT_IN: Mapping[str, Implementation] = {
+    "optimistic": Implementation.python("lastseat.impl.optimistic:optimistic", "optimistic"),
+    "locking": Implementation.python("lastseat.impl.locking:locking", "locking"),
+    **{mutant.name: mutant.implementation for mutant in (*CONFORMING, *MUTANTS)},
+}
+
+
+def resolve(name: str, adapter: str | None = None) -> Implementation:
+    """The implementation that is meant; raises AdapterError with the names there are."""
+    if adapter is not None:
+        return Implementation(adapter, tuple(shlex.split(adapter)))
+    if name in BUILT_IN:
+        return BUILT_IN[name]
+    module, colon, _ = name.partition(":")
+    if not colon:
+        known = ", ".join(BUILT_IN)
+        raise AdapterError(
+            f"there is no implementation {name!r}; built in are {known}."
+            " Yours is named as package.module:name, or by --adapter 'COMMAND ...'"
+        )
+    if importlib.util.find_spec(module.partition(".")[0]) is None:
+        raise AdapterError(f"{module} cannot be imported from here; is it installed?")
+    return Implementation.python(name)

@@ -1,0 +1,108 @@
+"""What the user reads: progress while it lasts, and what came of it."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.status import Status
+from rich.table import Table
+
+from lastseat.harness.campaign import Convicted
+from lastseat.harness.faults import FAULTS
+from lastseat.harness.scenario import Scenario
+from lastseat.harness.schedule.interleavings import Coverage
+from lastseat.harness.verdict import Verdict
+from lastseat.harness.verify import Part, Verification, Watcher
+from lastseat.harness.witness import Witness
+from lastseat.spec.vocabulary import ANSWERS
+
+_COLOURS = {Verdict.PASS: "green", Verdict.VIOLATION: "red"}
+_TIMELINE = 60  # lines of a violation's timeline that are printed; the file has them all
+
+
+class _Terminal(Watcher):
+    """A live line on a terminal, a plain line for each finished part everywhere."""
+
+    def __init__(self, console: Console, status: Status) -> None:
+        self._console = console
+        self._status = status
+        self._part = ""
+        self._runs = 0
+
+    def part_begins(self, name: str) -> None:
+        self._part, self._runs = name, 0
+        self._status.update(name)
+
+    def run_done(self) -> None:
+        self._runs += 1
+        self._status.update(f"{self._part}: {self._runs} runs")
+
+    def part_ends(self, part: Part) -> None:
+        self._console.print(f"  {part.name:<26} {part.did:<58} {part.seconds:6.1f} s")
+
+
+@contextmanager
+def progress(console: Console) -> Iterator[Watcher]:
+    """A watcher that shows what is going on."""
+    with console.status("starting") as status:
+        yield _Terminal(console, status)
+
+
+def show(result: Verification, console: Console) -> None:
+    """The verdict and what it rests on."""
+    console.print()
+    console.print(_witnessed(result.witness))
+    for convicted in result.convicted:
+        show_conviction(convicted, console)
+    verdict = result.verdict()
+    for reason in result.reasons:
+        console.print(f"  • {escape(reason)}")
+    if not result.finished:
+        console.print("  • it was interrupted before it had looked at everything")
+    console.print(f"\nfiles: {result.out}   seed: {result.seed}")
+    console.print(f"[bold {_COLOURS.get(verdict, 'yellow')}]{verdict}[/]")
+
+
+def _witnessed(witness: Witness) -> Table:
+    table = Table("witnessed", "times", box=None, pad_edge=False)
+    table.columns[1].justify = "right"
+    for answer in ANSWERS:
+        table.add_row(str(answer), f"{witness.answers[answer]:,}")
+    table.add_row("waits for another's lock", f"{witness.contention:,}")
+    for name, fault in FAULTS.items():
+        table.add_row(f"{name}: {fault.words}", f"{witness.fired[name]:,}")
+    table.add_row("runs judged", f"{witness.runs:,}")
+    return table
+
+
+def show_conviction(convicted: Convicted, console: Console) -> None:
+    """A violation so that it is understood without knowing the tool."""
+    console.print(f"\n[bold red]violation[/] in scenario {convicted.scenario}")
+    for finding in convicted.findings:
+        who = f" ({', '.join(finding.attempts)})" if finding.attempts else ""
+        console.print(f"  [bold]{escape(finding.rule)}[/]{who}")
+        console.print(textwrap.indent(textwrap.fill(finding.sentence, 96), "    promised: "[:4]))
+        console.print(f"    seen: {escape(finding.words)}")
+    console.print("  what happened:")
+    for line in convicted.timeline[:_TIMELINE]:
+        console.print(f"    {escape(line)}", soft_wrap=True)
+    if len(convicted.timeline) > _TIMELINE:
+        console.print(f"    ... {len(convicted.timeline) - _TIMELINE} more lines in the file")
+    console.print(f"  run it again: lastseat replay {convicted.schedule}", soft_wrap=True)
+
+
+def certificate(scenario: Scenario, coverage: Coverage, preemptions: int | None) -> str:
+    """What an exploration has covered, and what it has not."""
+    bound = "all" if preemptions is None else f"all with at most {preemptions} preemptions"
+    lines = [
+        f"scenario   {scenario.name}: {scenario.why}",
+        f"schedules  {coverage.schedules} run, {coverage.remaining} remaining, of {bound}",
+        f"diverged   {coverage.diverged}",
+        *(f"ended      {count:>5} times: {words}" for words, count in coverage.outcomes.items()),
+        "not covered: what happens inside one statement, and commits that overlap each other",
+    ]
+    return "\n".join(lines) + "\n"
