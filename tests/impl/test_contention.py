@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 from tests.impl.wire import before
 
 from lastseat.impl.locking import locking
@@ -183,3 +184,13 @@ def test_what_everybody_was_told_is_what_there_is(db, mechanism, prepared):
     assert len(rows) == 12
     assert {own for own in ids if "BOOKED" in told[own]} == set(rows)
     assert {own for own in ids if "REJECTED" in told[own]} == set(ids) - set(rows)
+
+
+def test_the_servers_default_isolation_changes_nothing(db, wire):
+    """A snapshot for the whole transaction would hide the booking that the second look is for."""
+    resource, own = db.resource(1), db.booking_id()
+    dsn = make_conninfo(wire.dsn, options="-c default_transaction_isolation=serializable")
+    with optimistic(dsn, 20.0) as booking, rival(db) as faster:
+        wire.at("UPDATE", before(lambda _: faster.attempt_booking(own, resource, 1)))
+        assert booking.attempt_booking(own, resource, 1).outcome == "BOOKED"
+    assert wire.turns == ["BEGIN", "SELECT", "UPDATE", "SELECT", "ROLLBACK"]

@@ -285,6 +285,20 @@ def test_a_failed_look_at_the_taken_key_is_a_failure(attempt):
         attempt.again()
 
 
+@pytest.mark.parametrize("turn", ["ROLLBACK", "SELECT"])
+def test_no_doubt_comes_back_after_a_definite_answer_to_commit(attempt, turn):
+    """A key that is refused at the very commit: nothing was committed, whatever comes next."""
+    refuse = at_commit(error("ERROR", "23505"))
+
+    def then_lose_the_next(link):
+        refuse(link)
+        attempt.wire.at(turn, lose_request)
+
+    assert attempt.meets("COMMIT", then_lose_the_next) == INFRASTRUCTURE
+    assert attempt.nothing_is_left()
+    assert attempt.again() == BOOKED
+
+
 def test_the_sixth_failure_is_no_different(attempt):
     for _ in range(6):
         assert attempt.meets("INSERT", raising("57014")) == INFRASTRUCTURE

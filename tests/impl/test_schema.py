@@ -124,6 +124,27 @@ def test_temporary_tables_cannot_stand_in(db, app, booked):
     assert db.bookings(resource) == {own: 2, other: 3}
 
 
+def test_an_operator_of_the_attackers_own_does_not_do_the_sum(db, app, booked):
+    """Given a schema of its own, it may define what + means, but not for the counter."""
+    resource, own = booked
+    db.connection.execute(f"CREATE SCHEMA evil AUTHORIZATION {app.info.user}")
+    try:
+        app.execute(
+            "CREATE FUNCTION evil.nothing(bigint, bigint) RETURNS bigint"
+            " LANGUAGE sql IMMUTABLE AS $$ SELECT bigint '0' $$"
+        )
+        app.execute(
+            "CREATE OPERATOR evil.+ (LEFTARG = bigint, RIGHTARG = bigint, FUNCTION = evil.nothing)"
+        )
+        app.execute("SET search_path = evil, pg_catalog")
+        assert app.execute("SELECT bigint '1' + bigint '1'").fetchone() == (0,)
+        other = db.booking_id()
+        app.execute("INSERT INTO lastseat.booking VALUES (%s, %s, 3)", (other, resource))
+    finally:
+        db.connection.execute("DROP SCHEMA evil CASCADE")
+    assert db.bookings(resource) == {own: 2, other: 3}
+
+
 @pytest.mark.parametrize("units", [0, -1, -(2**63), 2**62, 2**63 - 1, None])
 def test_units_are_positive_and_bounded(db, app, booked, units):
     resource, own = booked
