@@ -58,6 +58,9 @@ FULL = frozenset({Evidence.SERVER, Evidence.COMMITS})
 FAULTS_ONLY = frozenset({Evidence.FAULTS})
 """The disturbances only, as a black-box test of a system would record them."""
 
+NOTHING: frozenset[Evidence] = frozenset()
+"""Invocations and emissions only."""
+
 _REFUSALS = {BOOKED: "23505", REJECTED: "23514", CONFLICT: "40001"}
 """How the server words it when it refuses a commit: the key, the capacity, a serialization."""
 
@@ -71,10 +74,10 @@ class Recorder:
 
     def notes(self, happening: Happening) -> tuple[Note, ...]:
         """What is written down of a happening."""
-        if self.observed == FAULTS_ONLY:
-            told = (*self._faults(happening), *self._own(happening))
-            return tuple(note for note in told if isinstance(note, Fault | Invoke | Emit))
-        return (*self._reached(happening), *self._own(happening))
+        if self.observed == FULL:
+            return (*self._reached(happening), *self._own(happening))
+        seen = tuple(note for note in self._own(happening) if isinstance(note, Invoke | Emit))
+        return (*self._faults(happening), *seen) if self.observed == FAULTS_ONLY else seen
 
     def _own(self, happening: Happening) -> Iterator[Note]:
         """What the attempt does, and what becomes of its server process."""
@@ -240,7 +243,7 @@ def conceivable(scope: Scope) -> Iterator[Recording]:
     attempts = [
         (claim, number)
         for claim, made in enumerate(scope.claims)
-        for number in range(1, made.uninvoked + 1)
+        for number in range(1, made.callers + 1)
     ]
     finals = list(product((0, 1), repeat=len(scope.claims)))
     for order in _orders(attempts):
@@ -273,12 +276,6 @@ def _orders(
         place = {mark: index for index, mark in enumerate(order)}
         if all(place[one] < place[other] for one, other in before):
             yield order
-
-
-def bare(run: Recording) -> Recording:
-    """Its invocations and emissions."""
-    notes = tuple(note for note in run.notes if isinstance(note, Invoke | Emit))
-    return Recording(notes, run.rows)
 
 
 def with_evidence(run: Recording) -> Recording:
@@ -331,7 +328,7 @@ def complete(scope: Scope) -> Completeness:
     Conflicts that the server reported are left to :func:`agree`: here nobody reports anything but
     losses. The scope should have a fault for each attempt, or the model is blamed for its budget.
     """
-    possible = frozenset(map(bare, recordings(Unreported(), scope)))
+    possible = recordings(Unreported(), scope, NOTHING)
     legal = set()
     number = 0
     for run in conceivable(scope):

@@ -209,13 +209,15 @@ class Canary:
 
     life: Life
     rule: str
+    seats: int = 1
+    """The capacity that it takes to see it."""
 
 
 CANARIES = (
     Canary(NoVersionCheck(), "capacity"),
     Canary(NoLock(), "capacity"),
     Canary(NoArbiter(), "capacity"),
-    Canary(SecondEffect(), "one id, one booking"),
+    Canary(SecondEffect(), "one id, one booking", seats=2),
     Canary(EffectAfterRejection(), "REJECTED without effect"),
     Canary(EffectAfterConflict(), "CONFLICT without effect"),
     Canary(DoubtDenied(), "doubt not denied"),

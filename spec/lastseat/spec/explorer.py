@@ -15,10 +15,11 @@ Breadth first, so that what is found first is reached by a shortest path.
 from __future__ import annotations
 
 import gc
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
-from math import factorial
+from math import factorial, prod
 
 from attrs import define, field, frozen
 
@@ -138,7 +139,7 @@ class Tables:
 
 def finished(claim: Claim) -> bool:
     """Whether all its attempts have emitted and are gone for good."""
-    return not claim.uninvoked and not claim.live
+    return claim.invoked == claim.callers and not claim.live
 
 
 @define
@@ -208,8 +209,15 @@ class Reduced:
         return (struck[0][0], *sorted(claim for _, claim in struck))
 
     def unreduced_states(self) -> int:
-        """How many states there are when places are told apart: the sum of the orbits."""
-        return sum(map(orbit, self.came_from))
+        """How many states there are when places are told apart: the sum of the orbits.
+
+        What a claim asks for, and for how many callers, never changes. So only claims that began
+        alike can stand in each other's places.
+        """
+        claims = self.tables.claims
+        kinds = Counter(_kind(claims[number]) for number in self.start[1:])
+        placings = prod(factorial(times) for times in kinds.values())
+        return sum(_orbit(state, placings) for state in self.came_from)
 
     def path(self, state: State) -> list[State]:
         """The states on the way to ``state``, from the start; no way is shorter."""
@@ -219,14 +227,17 @@ class Reduced:
         return path[::-1]
 
 
-def orbit(state: State) -> int:
-    """In how many ways the claims of ``state`` can be placed."""
-    number = factorial(len(state) - 1)
+def _orbit(state: State, placings: int) -> int:
+    """In how many ways the claims can be placed, of which some are the same (and side by side)."""
     run = 1
     for one, other in pairwise(state[1:]):
         run = run + 1 if one == other else 1
-        number //= run
-    return number
+        placings //= run
+    return placings
+
+
+def _kind(claim: Claim) -> tuple[int, int, int]:
+    return claim.resource, claim.units, claim.callers
 
 
 @frozen

@@ -45,7 +45,7 @@ from lastseat.spec.world import (
 
 def failed(claim: Claim) -> bool:
     """Whether all that the claim's callers have is failures: then one may repeat the id."""
-    over = not claim.uninvoked and all(a.stage is Stage.GONE for a in claim.live)
+    over = claim.invoked == claim.callers and all(a.stage is Stage.GONE for a in claim.live)
     return over and not claim.told & {BOOKED, REJECTED}
 
 
@@ -77,6 +77,9 @@ class Life:
     promises: frozenset[str] = frozenset()
     """What a mechanism may promise beyond its duty: ``winner``, see the rule about conflicts."""
 
+    def __str__(self) -> str:
+        return self.name
+
     def moves(self, shared: Shared, claim: Claim) -> Iterator[Step]:
         """Everything that can happen next to one claim."""
         yield from self.arrive(shared, claim)
@@ -94,8 +97,8 @@ class Life:
         shared = with_ledger(shared, claim.resource, evolve(ledger, active=ledger.active + 1))
         begun = evolve(claim, live=(*claim.live, Attempt()))
         slot = len(claim.live)
-        if claim.uninvoked:
-            begun = evolve(begun, uninvoked=claim.uninvoked - 1)
+        if claim.invoked < claim.callers:
+            begun = evolve(begun, invoked=claim.invoked + 1)
             yield Step(Move.INVOKE, slot, None, shared, begun)
         elif shared.repeats and failed(claim):
             shared = evolve(shared, repeats=shared.repeats - 1)

@@ -53,13 +53,13 @@ class Scope:
             "fault": self.faults > 0,
             "crash": self.crashes > 0,
             "repeat": self.repeats > 0,
-            "twins": any(claim.uninvoked > 1 for claim in self.claims),
+            "twins": any(claim.callers > 1 for claim in self.claims),
             "scarce": any(wanted[r] > capacity for r, capacity in enumerate(self.capacities)),
         }
         return frozenset(word for word, offered in words.items() if offered)
 
     def __str__(self) -> str:
-        attempts = sum(claim.uninvoked for claim in self.claims)
+        attempts = sum(claim.callers for claim in self.claims)
         units = sorted({claim.units for claim in self.claims})
         return ", ".join(
             [

@@ -173,11 +173,12 @@ def one_outcome(edge: Edge) -> bool:
 def failures_pass(edge: Edge) -> bool:
     """Once all is quiet and no fault is left, this request, repeated, is answered for good."""
     quiet = not any(ledger.active for ledger in edge.shared_after.ledgers)
-    if not quiet or edge.claim_after.uninvoked or edge.claim_after.live:
+    claim = edge.claim_after
+    if not quiet or claim.live or claim.invoked < claim.callers:
         return True
     shared = evolve(edge.shared_after, faults=0, crashes=0, repeats=1)
     ledger = edge.ledger_after
-    claim = evolve(edge.claim_after, told=frozenset())
+    claim = evolve(claim, told=frozenset())
     held = claim.units if claim.rows else None
     verdict = decide(ledger.capacity, ledger.booked, held, False, claim.units)
     due = REJECTED if verdict is Verdict.FULL else BOOKED

@@ -85,8 +85,10 @@ class Claim:
 
     resource: int
     units: int
-    uninvoked: int = 1
-    """First attempts still to come; more than one: several callers use the id at once."""
+    callers: int = 1
+    """How many use the id, each with one attempt to begin with; more than one may do so at once."""
+    invoked: int = 0
+    """How many of them have begun."""
     rows: int = 0
     """Bookings that exist under this id. More than one would be a violation."""
     told: frozenset[Answer] = frozenset()
