@@ -43,10 +43,10 @@ def _has_turn(connection: Connection) -> bool:
 
 
 def _takes_substitute(connection: Connection) -> bool:
-    # After Flush the client still owes a Sync: another statement does not fit in between. In a
-    # failed transaction nothing is executed, so nothing can be raised.
-    fits = _has_turn(connection) and connection.held[0].ends_with in "QS"
-    return fits and connection.status != "E"
+    # In a failed transaction nothing is executed, so nothing can be raised; nor behind an error in
+    # an earlier part of the same batch.
+    fits = _has_turn(connection) and connection.held[0].ends_with in "QSH"
+    return fits and connection.status != "E" and not connection.failed_until_sync
 
 
 def _lose_request(connection: Connection, _: Backends) -> None:

@@ -1,10 +1,8 @@
-"""One client's connection through the gate: a pair of sockets and the turns between them."""
+"""One client's connection through the gate: its two ends, and the turns between them."""
 
 from __future__ import annotations
 
-import select
 import socket
-import ssl
 from collections import deque
 from collections.abc import Callable
 
@@ -13,6 +11,8 @@ from lastseat.harness.gate.events import (
     Answered,
     Arrived,
     Broken,
+    Cancelled,
+    Garbled,
     GateEvent,
     HungUp,
     Opened,
@@ -20,21 +20,25 @@ from lastseat.harness.gate.events import (
     Sent,
     Undelivered,
 )
-from lastseat.harness.gate.messages import Message, ServerError
-from lastseat.harness.gate.turns import Cutter, Gathering, Turn
+from lastseat.harness.gate.flight import Flight
+from lastseat.harness.gate.messages import BadFraming, Message, ServerError
+from lastseat.harness.gate.pipe import Pipe
+from lastseat.harness.gate.turns import Cutter, Turn
 from lastseat.harness.gate.upstream import CannotConnect, Session, Upstream
 from lastseat.harness.loop import Loop
 
-_SEND_PATIENCE = 10.0  # seconds until a peer that reads nothing counts as gone
-_AT_ANY_TIME = frozenset("NSA")  # notice, parameter status, notification: no answer to a turn
 _REFUSED_POLITELY = frozenset({messages.SSL_REQUEST, messages.GSSENC_REQUEST})
 
 
 class Connection:
     """Holds the client's turns until they are released, one at a time.
 
-    ``held``: turns that the client has sent and the server has not seen. ``in_flight``: the turn
-    that the server is working on. ``status``: the server's last transaction status.
+    ``held``: turns that the client has sent and the server has not seen. ``status``: the server's
+    last transaction status. ``backend_pid``: 0 until the server has taken the connection.
+    ``failed_until_sync``: a batch has failed, and nothing of it is executed any more.
+
+    The end of the client's stream counts as its leaving: what it sent before and nobody has
+    released does not reach the server any more, as if the network had lost it.
     """
 
     def __init__(
@@ -52,44 +56,50 @@ class Connection:
         self.client = client
         self.backend_pid = 0
         self.held: deque[Turn] = deque()
-        self.in_flight: Turn | None = None
         self.status = "I"
         self._loop = loop
-        self._server = server
+        self._upstream = server
         self._report = report
         self._passes = passes
-        self._client_sock: socket.socket | None = sock
-        self._server_sock: socket.socket | None = None
+        self._client: Pipe | None = Pipe(
+            sock, loop, came=self._client_said, ended=self._client_ended
+        )
+        self._server: Pipe | None = None
+        self._cancelling: Pipe | None = None
         self._client_bytes = bytearray()
         self._server_bytes = bytearray()
+        self._opened = False
+        self._garbled = False
         self._cutter = Cutter()
-        self._gathering: Gathering | None = None
-        self._lose_answer = False
-        self._instead: deque[bytes] = deque()
-        self._substituted = False
-        self._copying = False
-        self._hung_up = False
-        self._last_error: ServerError | None = None
-        sock.setblocking(False)
-        loop.watch(sock, self._client_ready)
+        self._flight: Flight | None = None
+        self.failed_until_sync = False
+        self._ended_by = ""
+        self._fatal: ServerError | None = None
 
-    # What the decider may do.
+    # What the decider may see and do.
+
+    @property
+    def in_flight(self) -> Turn | None:
+        """The turn that the server is working on."""
+        return self._flight.turn if self._flight is not None else None
 
     @property
     def alive(self) -> bool:
         """Can turns still reach the server on this connection?"""
-        return self._server_sock is not None
+        return self._server is not None
 
     @property
     def closed(self) -> bool:
         """Has the client hung up, or was it refused?"""
-        return self._client_sock is None
+        return self._client is None
 
     def release(self, *, lose_answer: bool = False) -> None:
-        """Pass the first held turn on; with ``lose_answer`` cut the client off when it is done."""
-        self._lose_answer = lose_answer
-        self._begin(self.held.popleft())
-        self._to_server(self._gathering.turn.raw if self._gathering else b"")
+        """Pass the first held turn on; with ``lose_answer`` cut the client off when it is done.
+
+        Only while nothing is in flight; so with ``substitute``.
+        """
+        self._launch(lose_answer=lose_answer)
+        self.advance()
 
     def substitute(self, *instead: str) -> None:
         """Give the server other statements in the place of the first held turn.
@@ -97,10 +107,7 @@ class Connection:
         The client is shown the error that the first of them raises and the transaction status
         after the last, as if its own turn had met that error.
         """
-        self._begin(self.held.popleft())
-        self._substituted = True
-        self._instead.extend(messages.query(sql) for sql in instead)
-        self._to_server(self._instead.popleft())
+        self._launch(*instead)
 
     def lose_request(self) -> None:
         """The first held turn never arrives: the connection dies under it."""
@@ -108,31 +115,34 @@ class Connection:
 
     def cut(self) -> None:
         """End the connection on both sides, and go on reading what the client had still sent."""
-        for turn in self.held:
-            self._report(Undelivered(self.client, self.number, turn))
-        self.held.clear()
         self._end_server("gate")
         self._hang_up()
 
+    def advance(self) -> None:
+        """Let the first held turns through that nobody needs to decide about."""
+        while self.held and self._flight is None and self.alive:
+            if self.held[0].statements and not self._passes(self.client):
+                return
+            self._launch()
+
     def close(self) -> None:
-        """Drop both sockets without a word; for the end of a run."""
+        """Drop all ends without a word; for the end of a run."""
         self._end_server("gate")
         self._end_client()
 
     # From the client.
 
-    def _client_ready(self) -> None:
-        data = _receive(self._client_sock)
-        if data is None:
-            return
-        if not data:
-            self._client_gone()
+    def _client_said(self, data: bytes) -> None:
+        if self._garbled:
             return
         self._client_bytes += data
-        if self._server_sock is None and self.backend_pid == 0:
-            self._start_up()
-        else:
-            self._read_turns()
+        try:
+            if not self._opened:
+                self._start_up()
+            if self._opened:
+                self._read_turns()
+        except BadFraming as error:
+            self._not_understood(str(error))
 
     def _start_up(self) -> None:
         while (packet := messages.cut_startup(self._client_bytes)) is not None:
@@ -140,39 +150,51 @@ class Connection:
             if code in _REFUSED_POLITELY:
                 self._to_client(b"N")
             elif code == messages.CANCEL_REQUEST:
-                upstream.cancel(self._server, payload)
-                self._end_client()
+                self._cancel(payload)
                 return
             else:
-                self._open(payload)
-                self._read_turns()
+                self._open(code, payload)
                 return
 
-    def _open(self, payload: bytes) -> None:
+    def _cancel(self, payload: bytes) -> None:
+        """Pass the request on. The server's hanging up tells the client that it was handled."""
         try:
-            session = upstream.connect(self._server, messages.read_parameters(payload))
-        except CannotConnect as error:
-            self._report(Refused(self.client, self.number, str(error)))
-            self._to_client(error.raw or messages.error("FATAL", "08006", str(error)))
+            sock = upstream.cancel(self._upstream, payload)
+        except OSError:  # as where there is no server: the connection ends without an answer
+            self._end_client()
+            return
+        pid = int.from_bytes(payload[:4], "big")
+        self._report(Cancelled(self.client, self.number, pid))
+        self._cancelling = Pipe(sock, self._loop, came=lambda _: None, ended=self.close)
+
+    def _open(self, version: int, payload: bytes) -> None:
+        try:
+            session = upstream.connect(self._upstream, messages.read_parameters(payload), version)
+        except CannotConnect as refused:
+            self._report(Refused(self.client, self.number, str(refused), refused.error))
+            self._to_client(refused.raw or messages.error("FATAL", "08006", str(refused)))
             self._end_client()
             return
         self._welcome(session)
 
     def _welcome(self, session: Session) -> None:
-        self._server_sock = session.sock
+        self._opened = True
         self.backend_pid = session.backend_pid
-        session.sock.setblocking(False)
-        self._loop.watch(session.sock, self._server_ready)
         self._report(Opened(self.client, self.number, session.backend_pid))
         self._to_client(session.greeting)
+        self._server = Pipe(
+            session.sock, self._loop, came=self._server_said, ended=self._server_ended
+        )
+        if session.more:
+            self._server_said(session.more)
 
     def _read_turns(self) -> None:
-        for message in messages.cut(self._client_bytes):
+        for message in messages.cut(self._client_bytes, messages.FRONTEND):
             if message.kind == "X":
                 self._to_server(message.raw)
-                self._client_gone()
+                self._client_ended()
                 return
-            if self._copying and message.kind in "dcf":
+            if self._flight is not None and self._flight.takes(message):
                 self._to_server(message.raw)
                 continue
             turn = self._cutter.feed(message)
@@ -182,170 +204,136 @@ class Connection:
     def _arrived(self, turn: Turn) -> None:
         self._report(Arrived(self.client, self.number, turn))
         if not self.alive:
-            self._report(Undelivered(self.client, self.number, turn))
+            self._report(Undelivered(self.client, self.number, turn, self._ended_by))
             return
         self.held.append(turn)
         self.advance()
 
-    def advance(self) -> None:
-        """Let the first held turns through that nobody needs to decide about."""
-        while self.held and self.in_flight is None and self.alive:
-            if self.held[0].statements and not self._passes(self.client):
-                return
-            self.release()
+    def _not_understood(self, reason: str) -> None:
+        """The server would end a session that it cannot read, and so do we."""
+        self._garbled = True
+        self._report(Garbled(self.client, self.number, reason))
+        if self._opened:
+            raw = messages.error("FATAL", "08P01", reason)
+            self._to_client(raw)
+            self._fatal = messages.read_error(raw[5:])
+        self.cut()
 
-    def _client_gone(self) -> None:
+    def _client_ended(self) -> None:
+        self._ended_by = self._ended_by or "client"
+        unfinished = self._cutter.rest()
+        if unfinished is not None:
+            # Executed or not: the client has said it, and may have meant it to count.
+            self._report(Arrived(self.client, self.number, unfinished))
+            self.held.append(unfinished)
+        self._drop_held()
         self._end_client()
-        for turn in self.held:
-            self._report(Undelivered(self.client, self.number, turn))
-        self.held.clear()
         self._end_server("client")
 
     # To and from the server.
 
-    def _begin(self, turn: Turn) -> None:
-        self.in_flight = turn
-        self._substituted = False
-        self._gathering = Gathering(turn)
+    def _launch(self, *instead: str, lose_answer: bool = False) -> None:
+        assert self._flight is None, "one turn at a time"
+        turn = self.held.popleft()
+        skipped = self.failed_until_sync and turn.ends_with in "HS"
+        self._flight = Flight(turn, instead=instead, lose_answer=lose_answer, skipped=skipped)
         self._report(Sent(self.client, self.number, turn))
+        self._to_server(self._flight.next_request())
+        if self._flight.done:  # nothing is to be answered: Flush alone, or skipped
+            self._answered(self._flight)
 
-    def _server_ready(self) -> None:
-        data = _receive(self._server_sock)
-        if data is None:
-            return
-        if not data:
-            self._server_gone()
-            return
+    def _server_said(self, data: bytes) -> None:
         self._server_bytes += data
-        for message in messages.cut(self._server_bytes):
-            self._from_server(message)
+        try:
+            for message in messages.cut(self._server_bytes):
+                self._from_server(message)
+        except (BadFraming, ValueError):  # a client could make no more of it than we
+            self._server_ended()
 
     def _from_server(self, message: Message) -> None:
         if message.kind == "E":
-            self._last_error = messages.read_error(message.payload)
-        if self._gathering is None or message.kind in _AT_ANY_TIME:
+            self._note_fatal(messages.read_error(message.payload))
+        flight = self._flight
+        if flight is None:  # said at any time, or the last word before the end
             self._to_client(message.raw)
             return
-        done = self._gathering.feed(message)
+        flight.feed(message)
         if message.kind == "G":  # the client sends its rows only when it has read this
-            self._copying = True
-            self._to_client(bytes(self._gathering.raw))
-            self._gathering.raw.clear()
-        if not done:
-            return
-        if self._instead:
-            self._drop_ready()
-            self._to_server(self._instead.popleft())
-            return
-        self._answered(self._gathering)
+            self._to_client(flight.take_shown())
+        if flight.done:
+            self._answered(flight)
+            self.advance()
+        elif flight.answered:
+            self._to_server(flight.next_request())
 
-    def _drop_ready(self) -> None:
-        """Between two substitutes: keep the error for the client, not the status after it."""
-        assert self._gathering is not None
-        kept = [m for m in messages.cut(bytearray(self._gathering.raw)) if m.kind == "E"]
-        self._gathering.raw[:] = b"".join(m.raw for m in kept)
+    def _note_fatal(self, error: ServerError) -> None:
+        lost = self._flight is not None and self._flight.lose_answer
+        if error.severity != "ERROR" and not lost:
+            self._fatal = error
 
-    def _answered(self, gathering: Gathering) -> None:
-        answer = gathering.answer()
+    def _answered(self, flight: Flight) -> None:
+        answer = flight.answer()
         self.status = answer.status or self.status
-        self.in_flight = self._gathering = None
-        self._copying = False
-        shown = _shown(gathering.raw) if self._substituted else bytes(gathering.raw)
-        lost = self._lose_answer
+        self.failed_until_sync = flight.failed_until_sync or (
+            self.failed_until_sync and flight.turn.ends_with != "S"
+        )
+        self._flight = None
         self._report(
             Answered(
                 self.client,
                 self.number,
-                gathering.turn,
+                flight.turn,
                 answer,
-                delivered=not lost,
-                substituted=self._substituted,
+                delivered=not flight.lose_answer,
+                substituted=flight.substituted,
             )
         )
-        if lost:
+        if flight.lose_answer:
             self.cut()
-            return
-        self._to_client(shown)
-        self.advance()
+        else:
+            self._to_client(flight.take_shown())
 
-    def _server_gone(self) -> None:
-        if self._gathering is not None and not self._lose_answer:
-            self._to_client(bytes(self._gathering.raw))
-        for turn in self.held:
-            self._report(Undelivered(self.client, self.number, turn))
-        self.held.clear()
+    def _server_ended(self) -> None:
+        if self._flight is not None and not self._flight.lose_answer:
+            self._to_client(self._flight.take_shown())
         self._end_server("server")
         self._hang_up()
 
+    # The ends.
+
     def _end_server(self, by: str) -> None:
-        if self._server_sock is None:
+        if self._cancelling is not None:
+            self._cancelling.close()
+            self._cancelling = None
+        if self._server is None:
             return
-        self._loop.forget(self._server_sock)
-        self._server_sock.close()
-        self._server_sock = None
-        turn, self.in_flight, self._gathering = self.in_flight, None, None
-        self._report(Broken(self.client, self.number, self.backend_pid, by, turn, self._last_error))
+        self._ended_by = self._ended_by or by
+        self._drop_held()
+        self._server.close()
+        self._server = None
+        turn, self._flight = self.in_flight, None
+        self._report(Broken(self.client, self.number, self.backend_pid, by, turn, self._fatal))
 
-    def _to_server(self, data: bytes) -> None:
-        if self._server_sock is not None and not _send(self._server_sock, data):
-            self._server_gone()
-
-    def _to_client(self, data: bytes) -> None:
-        if self._client_sock is None or self._hung_up or not data:
-            return
-        if not _send(self._client_sock, data):
-            self._client_gone()
+    def _drop_held(self) -> None:
+        while self.held:
+            turn = self.held.popleft()
+            self._report(Undelivered(self.client, self.number, turn, self._ended_by))
 
     def _hang_up(self) -> None:
         """Say nothing more to the client, but listen on: its last words tell what it had sent."""
-        if self._client_sock is not None:
-            self._hung_up = True
-            try:
-                self._client_sock.shutdown(socket.SHUT_WR)
-            except OSError:
-                self._end_client()
+        if self._client is not None:
+            self._client.finish()
 
     def _end_client(self) -> None:
-        if self._client_sock is not None:
-            self._loop.forget(self._client_sock)
-            self._client_sock.close()
-            self._client_sock = None
+        if self._client is not None:
+            self._client.close()
+            self._client = None
             self._report(HungUp(self.client, self.number))
 
+    def _to_server(self, data: bytes) -> None:
+        if self._server is not None:
+            self._server.send(data)
 
-def _shown(raw: bytearray) -> bytes:
-    """Of a substituted turn's answers: the first error, and the last ReadyForQuery."""
-    found = list(messages.cut(bytearray(raw)))
-    errors = [m.raw for m in found if m.kind == "E"][:1]
-    return b"".join(errors + [m.raw for m in found if m.kind == "Z"][-1:])
-
-
-def _receive(sock: socket.socket | None) -> bytes | None:
-    """What has come; empty at the end of the stream; None if there is nothing yet."""
-    if sock is None:
-        return None
-    received = bytearray()
-    while True:
-        try:
-            data = sock.recv(65536)
-        except (BlockingIOError, ssl.SSLWantReadError):
-            return bytes(received) or None
-        except OSError:
-            return bytes(received)
-        received += data
-        if not data or not isinstance(sock, ssl.SSLSocket):
-            return bytes(received)
-
-
-def _send(sock: socket.socket, data: bytes) -> bool:
-    """Send all of it; False if the peer is gone."""
-    view = memoryview(data)
-    while view:
-        try:
-            view = view[sock.send(view) :]
-        except (BlockingIOError, ssl.SSLWantWriteError):
-            if not select.select([], [sock], [], _SEND_PATIENCE)[1]:
-                return False
-        except OSError:
-            return False
-    return True
+    def _to_client(self, data: bytes) -> None:
+        if self._client is not None:
+            self._client.send(data)

@@ -19,11 +19,12 @@ class Opened:
 
 @frozen
 class Refused:
-    """The server did not take a client's connection."""
+    """The server did not take a client's connection, or there was none; ``error`` is its word."""
 
     client: str
     connection: int
     reason: str
+    error: ServerError | None = None
 
 
 @frozen
@@ -37,7 +38,7 @@ class Arrived:
 
 @frozen
 class Sent:
-    """A turn was passed on to the server."""
+    """A turn was passed on to the server; or, where it is substituted, what stands in its place."""
 
     client: str
     connection: int
@@ -61,18 +62,24 @@ class Answered:
 
 @frozen
 class Undelivered:
-    """A turn that the client sent and that never reached the server."""
+    """A turn that the client sent and that never reached the server.
+
+    ``by``: who had ended the connection before, the client (it gave up waiting), the server, or the
+    gate (a fault). The turn may lack its end, where the client left without sending it.
+    """
 
     client: str
     connection: int
     turn: Turn
+    by: str
 
 
 @frozen
 class Broken:
     """A connection ended: ``by`` the client, the server, or the gate (a fault).
 
-    ``turn`` is what the server was working on; ``error`` the server's last word, if it had one.
+    ``turn`` is what the server was working on; ``error`` the fatal error that the client was shown
+    at the end, if there was one.
     """
 
     client: str
@@ -91,4 +98,33 @@ class HungUp:
     connection: int
 
 
-GateEvent = Opened | Refused | Arrived | Sent | Answered | Undelivered | Broken | HungUp
+@frozen
+class Cancelled:
+    """A client asked the server, on a connection of its own, to cancel what a process does."""
+
+    client: str
+    connection: int
+    backend_pid: int
+
+
+@frozen
+class Garbled:
+    """A client sent what is not PostgreSQL's protocol; its connection is broken next."""
+
+    client: str
+    connection: int
+    reason: str
+
+
+GateEvent = (
+    Opened
+    | Refused
+    | Arrived
+    | Sent
+    | Answered
+    | Undelivered
+    | Broken
+    | HungUp
+    | Cancelled
+    | Garbled
+)

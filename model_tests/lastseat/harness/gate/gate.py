@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
+from urllib.parse import quote
 
 from lastseat.harness.gate.connection import Connection
 from lastseat.harness.gate.events import GateEvent
@@ -50,7 +51,8 @@ class Gate:
             self._loop.watch(port, lambda: self._accept(client))
         _, number = self._ports[client].getsockname()
         up = self._upstream
-        return f"postgresql://{up.user}@{_LOOPBACK}:{number}/{up.dbname}?sslmode=disable"
+        user, dbname = quote(up.user, safe=""), quote(up.dbname, safe="")
+        return f"postgresql://{user}@{_LOOPBACK}:{number}/{dbname}?sslmode=disable"
 
     def drain(self) -> list[GateEvent]:
         """What has happened since the last call, in order."""
@@ -89,7 +91,7 @@ class Gate:
     def _accept(self, client: str) -> None:
         try:
             sock, _ = self._ports[client].accept()
-        except BlockingIOError:
+        except (BlockingIOError, ConnectionAbortedError):  # it was there, and has gone again
             return
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._opened += 1

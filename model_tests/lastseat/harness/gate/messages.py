@@ -12,6 +12,9 @@ from collections.abc import Iterator, Mapping
 from attrs import frozen
 
 PROTOCOL_3_0 = 196608
+FRONTEND = frozenset("QPBEDSHCFXdcf")
+"""What a client may send once it is in: the gate asks for no password, so none is among it."""
+
 SSL_REQUEST = 80877103
 GSSENC_REQUEST = 80877104
 CANCEL_REQUEST = 80877102
@@ -49,22 +52,30 @@ class ServerError:
         return f"{self.severity} {self.sqlstate}: {self.message}"
 
 
-def cut(buffer: bytearray) -> Iterator[Message]:
-    """Take the complete messages from the front of ``buffer``; raises BadFraming."""
-    start = 0
-    try:
-        while len(buffer) - start >= 5:
-            (length,) = _LENGTH.unpack_from(buffer, start + 1)
-            if length < 4:
-                raise BadFraming(f"message of length {length}")
-            end = start + 1 + length
-            if len(buffer) < end:
-                break
-            message = Message(chr(buffer[start]), bytes(buffer[start:end]))
-            start = end
-            yield message
-    finally:
-        del buffer[:start]
+def cut(buffer: bytearray, kinds: frozenset[str] | None = None) -> Iterator[Message]:
+    """Take the complete messages from the front of ``buffer``, one by one.
+
+    Raises BadFraming, also for a message that is not of these ``kinds``: its length is no length.
+    """
+    while (message := cut_first(buffer, kinds)) is not None:
+        yield message
+
+
+def cut_first(buffer: bytearray, kinds: frozenset[str] | None = None) -> Message | None:
+    """Take the first message from the front of ``buffer``; None while it is incomplete."""
+    if len(buffer) < 5:
+        return None
+    kind = chr(buffer[0])
+    if kinds is not None and kind not in kinds:
+        raise BadFraming(f"message of the unknown type {kind!r}")
+    (length,) = _LENGTH.unpack_from(buffer, 1)
+    if length < 4:
+        raise BadFraming(f"message of length {length}")
+    if len(buffer) <= length:
+        return None
+    raw = bytes(buffer[: 1 + length])
+    del buffer[: 1 + length]
+    return Message(kind, raw)
 
 
 def cut_startup(buffer: bytearray) -> tuple[int, bytes] | None:
@@ -97,10 +108,10 @@ def untyped(code: int, payload: bytes = b"") -> bytes:
     return _LENGTH.pack(len(payload) + 8) + _LENGTH.pack(code) + payload
 
 
-def startup(parameters: Mapping[str, str]) -> bytes:
-    """A StartupMessage of protocol 3.0."""
+def startup(parameters: Mapping[str, str], version: int = PROTOCOL_3_0) -> bytes:
+    """A StartupMessage."""
     pairs = b"".join(f"{name}\0{value}\0".encode() for name, value in parameters.items())
-    return untyped(PROTOCOL_3_0, pairs + b"\0")
+    return untyped(version, pairs + b"\0")
 
 
 def read_parameters(payload: bytes) -> dict[str, str]:
@@ -132,8 +143,3 @@ def error(severity: str, sqlstate: str, words: str) -> bytes:
     """An ErrorResponse of our own, for errors that end the connection."""
     fields = {"S": severity, "V": severity, "C": sqlstate, "M": words}
     return message("E", b"".join(f"{k}{v}".encode() + b"\0" for k, v in fields.items()) + b"\0")
-
-
-def ready(status: str) -> bytes:
-    """ReadyForQuery with the transaction status I, T or E."""
-    return message("Z", status.encode())

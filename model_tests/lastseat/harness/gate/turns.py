@@ -8,13 +8,12 @@ separate turns: names are remembered per connection, and a statement counts wher
 from __future__ import annotations
 
 import struct
-from collections import Counter
 from collections.abc import Iterator
 
 from attrs import Factory, define, frozen
 
 from lastseat.harness.gate import messages
-from lastseat.harness.gate.messages import Message
+from lastseat.harness.gate.messages import BadFraming, Message
 from lastseat.harness.gate.sql import split
 
 _ENDS_A_TURN = frozenset("QSHF")
@@ -59,7 +58,7 @@ class Turn:
 
     @property
     def ends_with(self) -> str:
-        """Q, S, H (Flush) or F: an answer to anything but Flush ends in ReadyForQuery."""
+        """Q, S, H (Flush) or F (FunctionCall); of an unfinished turn, whatever came last."""
         return self.messages[-1].kind
 
     def __str__(self) -> str:
@@ -77,11 +76,19 @@ class Cutter:
     _number: int = 0
 
     def feed(self, message: Message) -> Turn | None:
-        """Take one client message; the turn, if it ends one."""
+        """Take one client message; the turn, if it ends one. Raises BadFraming."""
+        try:
+            self._read(message)
+        except (ValueError, struct.error) as error:
+            raise BadFraming(f"a message {message.kind!r} that ends too early") from error
         self._pending.append(message)
-        self._read(message)
-        if message.kind not in _ENDS_A_TURN:
-            return None
+        return self._take() if message.kind in _ENDS_A_TURN else None
+
+    def rest(self) -> Turn | None:
+        """What came after the last turn, if it would execute anything: a turn without its end."""
+        return self._take() if self._statements else None
+
+    def _take(self) -> Turn:
         self._number += 1
         turn = Turn(self._number, tuple(self._pending), tuple(self._statements))
         self._pending.clear()
@@ -134,8 +141,10 @@ def _shorts(payload: bytes, at: int) -> tuple[list[int], int]:
 class Answer:
     """What the server said to one turn.
 
+    ``tags``: one for each statement that was executed, in their order; "suspended" where a row
+    limit stopped it, "empty" for an empty one. What stands behind them was not executed.
     ``status`` is the transaction status of the closing ReadyForQuery (I idle, T in a transaction,
-    E in a failed one); None if it never came.
+    E in a failed one); None if it did not come, since the turn ended in Flush.
     """
 
     tags: tuple[str, ...]
@@ -144,55 +153,6 @@ class Answer:
     rows: int = 0
 
     def __str__(self) -> str:
+        """For people: the tags and the error."""
         said = [*self.tags, *([str(self.error)] if self.error else [])]
         return ", ".join(said) or "done"
-
-
-@define
-class Gathering:
-    """Collects the server's messages until they answer a turn."""
-
-    turn: Turn
-    raw: bytearray = Factory(bytearray)
-    _tags: list[str] = Factory(list)
-    _error: messages.ServerError | None = None
-    _status: str | None = None
-    _rows: int = 0
-    _expected: Counter[str] | None = None
-
-    def __attrs_post_init__(self) -> None:
-        if self.turn.ends_with == "H":
-            kinds = Counter(message.kind for message in self.turn.messages)
-            described = kinds["D"]
-            self._expected = Counter(
-                {"1": kinds["P"], "2": kinds["B"], "3": kinds["C"], "d": described, "x": kinds["E"]}
-            )
-
-    def feed(self, message: Message) -> bool:
-        """Take one server message; is the turn answered?"""
-        self.raw += message.raw
-        if message.kind == "C":
-            self._tags.append(messages.text(message.payload)[0])
-        elif message.kind == "D":
-            self._rows += 1
-        elif message.kind == "E":
-            self._error = messages.read_error(message.payload)
-        elif message.kind == "Z":
-            self._status = message.payload.decode()
-            return True
-        return self._flushed(message.kind)
-
-    def answer(self) -> Answer:
-        return Answer(tuple(self._tags), self._error, self._status, self._rows)
-
-    def _flushed(self, kind: str) -> bool:
-        """After Flush no ReadyForQuery comes: the last expected message ends the answer."""
-        if self._expected is None:
-            return False
-        if kind == "E":
-            return True
-        # Describe is answered by RowDescription or NoData, Execute by completion or suspension.
-        counted = {"T": "d", "n": "d", "C": "x", "s": "x", "I": "x"}.get(kind, kind)
-        if counted in self._expected:
-            self._expected[counted] -= 1
-        return not any(left > 0 for left in self._expected.values())

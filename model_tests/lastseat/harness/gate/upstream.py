@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from attrs import field, frozen
 from psycopg.conninfo import conninfo_to_dict
-from scramp import ScramClient
+from psycopg.pq import Conninfo
+from scramp import ScramClient, ScramException
 
 from lastseat.harness.gate import messages
-from lastseat.harness.gate.messages import Message
+from lastseat.harness.gate.messages import BadFraming, Message, ServerError
 
+_CANCEL_PATIENCE = 1.0  # seconds to reach the server with a CancelRequest
 _OK, _CLEARTEXT, _MD5, _SASL, _SASL_CONTINUE, _SASL_FINAL = 0, 3, 5, 10, 11, 12
 
 
@@ -25,50 +27,82 @@ class CannotConnect(Exception):
         super().__init__(words)
         self.raw = raw
 
+    @property
+    def error(self) -> ServerError | None:
+        """What the server answered, if it did."""
+        return messages.read_error(self.raw[5:]) if self.raw else None
+
 
 @frozen
 class Upstream:
     """Where the server is and who we are there, as the dsn says."""
 
-    host: str
-    port: int
+    places: tuple[tuple[str, int], ...]
+    """Hosts, or folders of a socket, and ports; tried in this order."""
     user: str
     dbname: str
     password: str | None = field(default=None, repr=False)
     sslmode: str = "prefer"
     sslrootcert: str | None = None
+    options: str = ""
+    """Settings for every session, as the dsn's ``options`` gives them."""
     timeout: float = 10.0
-    """Seconds to wait for the server while connecting."""
+    """Seconds to wait for the server at each step while connecting; nothing else goes on then."""
 
     @classmethod
     def parse(cls, dsn: str) -> Upstream:
-        """Read a libpq connection string or URL."""
-        found = {k: str(v) for k, v in conninfo_to_dict(dsn).items() if v is not None}
-        user = found.get("user", "postgres")
+        """Read a libpq connection string or URL, completed from PGHOST, PGUSER and so on.
+
+        Raises psycopg.ProgrammingError if it is neither, ValueError for what is no port.
+        """
+        defaults = {o.keyword.decode(): o.val for o in Conninfo.get_defaults()}
+        found = {name: value.decode() for name, value in defaults.items() if value}
+        given = conninfo_to_dict(dsn)
+        found |= {name: str(value) for name, value in given.items() if value not in {None, ""}}
+        hosts = (found.get("host") or found.get("hostaddr") or "localhost").split(",")
+        ports = found.get("port", "5432").split(",")
+        if len(ports) == 1:
+            ports *= len(hosts)
         return cls(
-            host=found.get("host") or found.get("hostaddr") or "localhost",
-            port=int(found.get("port", 5432)),
-            user=user,
-            dbname=found.get("dbname", user),
+            places=tuple((host, int(port)) for host, port in zip(hosts, ports, strict=True)),
+            user=found["user"],
+            dbname=found.get("dbname", found["user"]),
             password=found.get("password"),
             sslmode=found.get("sslmode", "prefer"),
             sslrootcert=found.get("sslrootcert"),
+            options=found.get("options", ""),
         )
 
-    def dial(self) -> socket.socket:
-        """A plain connection to the server's port or socket; raises OSError."""
-        if self.host.startswith("/"):
-            sock = socket.socket(socket.AF_UNIX)
-            sock.settimeout(self.timeout)
+    @property
+    def where(self) -> str:
+        """The places for people."""
+        return ", ".join(f"{host}:{port}" for host, port in self.places)
+
+    def dial(self, patience: float | None = None) -> tuple[socket.socket, str]:
+        """A plain connection to the server's port or socket, and the host; raises OSError."""
+        failed: OSError | None = None
+        for host, port in self.places:
             try:
-                sock.connect(str(Path(self.host, f".s.PGSQL.{self.port}")))
-            except OSError:
-                sock.close()
-                raise
-            return sock
-        sock = socket.create_connection((self.host, self.port), self.timeout)
+                return _dial(host, port, patience or self.timeout), host
+            except OSError as error:
+                failed = error
+        assert failed is not None
+        raise failed
+
+
+def _dial(host: str, port: int, timeout: float) -> socket.socket:
+    if not host.startswith("/"):
+        sock = socket.create_connection((host, port), timeout)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return sock
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock.settimeout(timeout)
+        sock.connect(str(Path(host, f".s.PGSQL.{port}")))
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 @frozen
@@ -78,35 +112,48 @@ class Session:
     sock: socket.socket
     greeting: bytes
     backend_pid: int
+    """0 where the server sent no BackendKeyData."""
+    more: bytes = b""
+    """What the server had said behind the greeting by then."""
 
 
-def connect(upstream: Upstream, wanted: Mapping[str, str]) -> Session:
+def connect(
+    upstream: Upstream, wanted: Mapping[str, str], version: int = messages.PROTOCOL_3_0
+) -> Session:
     """Open a session with the client's start-up parameters, under our user and database.
 
+    The protocol's version is the client's, and it is the server that negotiates it.
     Raises CannotConnect.
     """
     parameters = {**wanted, "user": upstream.user, "database": upstream.dbname}
+    if upstream.options:
+        # The later setting wins, and the client's is the more specific one.
+        parameters["options"] = f"{upstream.options} {wanted.get('options', '')}".strip()
     try:
-        sock = upstream.dial()
+        sock, host = upstream.dial()
         try:
-            sock = _encrypt(sock, upstream)
-            sock.sendall(messages.startup(parameters))
+            sock = _encrypt(sock, host, upstream)
+            sock.sendall(messages.startup(parameters, version))
             return _greet(sock, upstream)
         except BaseException:
             sock.close()
             raise
-    except OSError as error:
-        raise CannotConnect(f"no connection to {upstream.host}:{upstream.port}: {error}") from error
+    except (OSError, ScramException, BadFraming, ValueError) as error:
+        raise CannotConnect(f"no connection to {upstream.where}: {error}") from error
 
 
-def cancel(upstream: Upstream, payload: bytes) -> None:
-    """Pass a CancelRequest on; the server closes without an answer."""
-    with upstream.dial() as sock:
+def cancel(upstream: Upstream, payload: bytes) -> socket.socket:
+    """Pass a CancelRequest on; the server closes without an answer. Raises OSError."""
+    sock, _ = upstream.dial(_CANCEL_PATIENCE)
+    try:
         sock.sendall(messages.untyped(messages.CANCEL_REQUEST, payload))
-        sock.recv(1)
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
-def _encrypt(sock: socket.socket, upstream: Upstream) -> socket.socket:
+def _encrypt(sock: socket.socket, host: str, upstream: Upstream) -> socket.socket:
     if upstream.sslmode in {"disable", "allow"} or sock.family == socket.AF_UNIX:
         return sock
     sock.sendall(messages.untyped(messages.SSL_REQUEST))
@@ -118,17 +165,17 @@ def _encrypt(sock: socket.socket, upstream: Upstream) -> socket.socket:
     context.check_hostname = upstream.sslmode == "verify-full"
     if not upstream.sslmode.startswith("verify"):
         context.verify_mode = ssl.CERT_NONE
-    return context.wrap_socket(sock, server_hostname=upstream.host)
+    return context.wrap_socket(sock, server_hostname=host)
 
 
 def _greet(sock: socket.socket, upstream: Upstream) -> Session:
     """Authenticate and read on until the server is ready for a query."""
-    incoming = _reader(sock)
+    buffer = bytearray()
+    incoming = _messages(sock, buffer)
     greeting = bytearray()
     authenticate = _Authentication(upstream)
     backend_pid = 0
-    while True:
-        message = incoming()
+    for message in incoming:
         if message.kind == "E":
             raise CannotConnect(str(messages.read_error(message.payload)), message.raw)
         if message.kind == "R":
@@ -142,23 +189,16 @@ def _greet(sock: socket.socket, upstream: Upstream) -> Session:
             backend_pid = int.from_bytes(message.payload[:4], "big")
         greeting += message.raw
         if message.kind == "Z":
-            return Session(sock, bytes(greeting), backend_pid)
+            return Session(sock, bytes(greeting), backend_pid, bytes(buffer))
+    raise CannotConnect("the server closed the connection during start-up")
 
 
-def _reader(sock: socket.socket) -> Callable[[], Message]:
-    buffer = bytearray()
-    ready: list[Message] = []
-
-    def following() -> Message:
-        while not ready:
-            data = sock.recv(65536)
-            if not data:
-                raise CannotConnect("the server closed the connection during start-up")
-            buffer.extend(data)
-            ready.extend(messages.cut(buffer))
-        return ready.pop(0)
-
-    return following
+def _messages(sock: socket.socket, buffer: bytearray) -> Iterator[Message]:
+    """The server's messages to the end of its stream; ``buffer`` holds what was not taken yet."""
+    while data := sock.recv(65536):
+        buffer += data
+        while (message := messages.cut_first(buffer)) is not None:
+            yield message
 
 
 class _Authentication:
@@ -188,7 +228,7 @@ class _Authentication:
         return f"md5{outer}".encode() + b"\0"
 
     def _sasl(self, code: int, rest: bytes, password: str) -> bytes:
-        if code == _SASL:
+        if code == _SASL and b"SCRAM-SHA-256" in rest.split(b"\0"):
             self._scram = ScramClient(["SCRAM-SHA-256"], self._user, password)
             first = self._scram.get_client_first().encode()
             opening = b"SCRAM-SHA-256\0" + len(first).to_bytes(4, "big") + first

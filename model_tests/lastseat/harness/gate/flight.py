@@ -1,0 +1,174 @@
+"""A turn on its way: what is sent to the server for it, and what comes back.
+
+The answer to a turn ends in ReadyForQuery; but to one that ends in Flush, with the answer to its
+last message, since the server is ready for another query only after Sync.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+
+from lastseat.harness.gate import messages
+from lastseat.harness.gate.messages import Message, ServerError
+from lastseat.harness.gate.turns import Answer, Turn
+
+_SURVIVED = "ERROR"  # FATAL and PANIC are followed by the end of the connection, not by an answer
+_ASKS = {"P": "parse", "B": "bind", "C": "close", "D": "describe", "E": "execute"}
+_ANSWERS = {
+    "1": "parse",
+    "2": "bind",
+    "3": "close",
+    "T": "describe",
+    "n": "describe",
+    "C": "execute",
+    "s": "execute",
+    "I": "execute",
+}
+_UNTAGGED = {"s": "suspended", "I": "empty"}
+
+
+class Flight:
+    """One turn between its release and its answer.
+
+    ``instead``: statements that the server is given in the turn's place, one after the other. The
+    client is shown the error that they raise and the transaction status after the last of them, as
+    if its own turn had met that error.
+
+    ``skipped``: an earlier turn since the last Sync failed, so that the server would do nothing of
+    this one but its Sync.
+    """
+
+    def __init__(
+        self,
+        turn: Turn,
+        *,
+        instead: Sequence[str] = (),
+        lose_answer: bool = False,
+        skipped: bool = False,
+    ) -> None:
+        self.turn = turn
+        self.substituted = bool(instead)
+        self.lose_answer = lose_answer
+        self.error: ServerError | None = None
+        self._requests = deque(_requests(turn, instead, skipped=skipped))
+        self._flushed = turn.ends_with == "H" and not self.substituted
+        self._due = _due(turn) if self._flushed and not skipped else Counter[str]()
+        self._ready = self._flushed
+        self._raw = bytearray()
+        self._last_ready = b""
+        self._tags: list[str] = []
+        self._status: str | None = None
+        self._rows = 0
+        self._copy: str | None = None
+
+    def next_request(self) -> bytes:
+        """What to send to the server now."""
+        if not self._requests:
+            return b""
+        self._ready = self._flushed
+        self._last_ready = b""
+        return self._requests.popleft()
+
+    @property
+    def answered(self) -> bool:
+        """Has the server answered the last request?"""
+        return self._ready and not any(self._due.values())
+
+    @property
+    def done(self) -> bool:
+        """Is there nothing more to send, and nothing more to come?"""
+        return self.answered and not self._requests
+
+    @property
+    def failed_until_sync(self) -> bool:
+        """Does the server do nothing more now until the client sends Sync?"""
+        return self.turn.ends_with == "H" and self.error is not None
+
+    def feed(self, message: Message) -> None:
+        """Take one message of the server's."""
+        self._show(message)
+        kind = message.kind
+        if kind in _ANSWERS:
+            self._due[_ANSWERS[kind]] = max(0, self._due[_ANSWERS[kind]] - 1)
+        if kind == "C":
+            self._tags.append(messages.text(message.payload)[0])
+        elif kind in _UNTAGGED:
+            self._tags.append(_UNTAGGED[kind])
+        elif kind == "D":
+            self._rows += 1
+        elif kind == "E":
+            self._failed(messages.read_error(message.payload))
+        elif kind == "G":
+            self._copy = "rows"
+        elif kind == "Z":
+            self._status = message.payload.decode("ascii", "replace")
+            self._ready = True
+
+    def take_shown(self) -> bytes:
+        """What the client is to read, as far as it has come and was not taken before."""
+        if self.substituted and self.turn.ends_with != "H":
+            self._raw += self._last_ready
+        shown = bytes(self._raw)
+        self._raw.clear()
+        return shown
+
+    def answer(self) -> Answer:
+        """What the server said to the turn."""
+        if self.substituted:
+            status = self._status if self.turn.ends_with != "H" else None
+            return Answer((), self.error, status)
+        return Answer(tuple(self._tags), self.error, self._status, self._rows)
+
+    @property
+    def awaits_rows(self) -> bool:
+        """Has the server asked for the rows of a COPY, which the client is still to send?"""
+        return self._copy is not None
+
+    def takes(self, message: Message) -> bool:
+        """Does this message of the client's belong to the COPY that this turn has begun?
+
+        While rows may come the server ignores Sync and Flush, since some drivers send one behind
+        every Execute; after the rows the turn's own Sync is sent again.
+        """
+        if self._copy is None:
+            return False
+        if message.kind in "cf":
+            self._copy = "ended"
+            return True
+        if message.kind == "d" or (message.kind in "SH" and self._copy == "rows"):
+            return True
+        if message.kind == "S" and self.turn.ends_with == "S":
+            self._copy = None
+            return True
+        return False
+
+    def _show(self, message: Message) -> None:
+        if not self.substituted:
+            self._raw += message.raw
+        elif message.kind == "Z":
+            self._last_ready = message.raw
+        elif message.kind in "SA" or (message.kind == "E" and self.error is None):
+            self._raw += message.raw
+
+    def _failed(self, error: ServerError) -> None:
+        self.error = self.error or error
+        if self._copy is not None:
+            self._copy = "ended"
+        if error.severity == _SURVIVED:
+            self._due.clear()
+        elif self._flushed:
+            self._ready = False
+
+
+def _requests(turn: Turn, instead: Sequence[str], *, skipped: bool) -> Iterator[bytes]:
+    if skipped:
+        yield from (message.raw for message in turn.messages if message.kind == "S")
+    elif instead:
+        yield from map(messages.query, instead)
+    else:
+        yield turn.raw
+
+
+def _due(turn: Turn) -> Counter[str]:
+    return Counter(_ASKS[m.kind] for m in turn.messages if m.kind in _ASKS)

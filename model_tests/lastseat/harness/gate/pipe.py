@@ -1,0 +1,99 @@
+"""One end of a connection as the loop serves it: nothing here ever waits for a peer."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+from collections.abc import Callable
+
+from lastseat.harness.loop import Loop
+
+_NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+class Pipe:
+    """Hands on what comes, and keeps what is to be sent until the peer takes it.
+
+    ``came`` is called with what the peer sent, ``ended`` once, at the end of its stream, however it
+    ended. A peer that takes nothing any more is no end: its own last words may still be on the way.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        loop: Loop,
+        *,
+        came: Callable[[bytes], None],
+        ended: Callable[[], None],
+    ) -> None:
+        self._sock = sock
+        self._loop = loop
+        self._came = came
+        self._ended = ended
+        self._unsent = bytearray()
+        self._takes = True
+        self._finishing = False
+        sock.setblocking(False)
+        loop.watch(sock, self._readable)
+
+    def send(self, data: bytes) -> None:
+        """Send this after what is still unsent; dropped if the peer takes nothing any more."""
+        if not self._takes or self._finishing or not data:
+            return
+        waiting = bool(self._unsent)
+        self._unsent += data
+        if not waiting:
+            self._writable()
+
+    def finish(self) -> None:
+        """End our side of the stream behind what is unsent; the peer may go on talking."""
+        if not self._finishing:
+            self._finishing = True
+            self._writable()
+
+    def close(self) -> None:
+        """Drop the connection, and what is unsent; the peer is heard no more."""
+        self._loop.forget(self._sock)
+        self._sock.close()
+
+    def _readable(self) -> None:
+        data = self._receive()
+        if data is None:
+            return
+        if data:
+            self._came(data)
+        else:
+            self._ended()
+
+    def _receive(self) -> bytes | None:
+        """What has come; empty at the end of the stream; None if there is nothing yet."""
+        received = bytearray()
+        while True:
+            try:
+                data = self._sock.recv(65536)
+            except _NOT_NOW:
+                return bytes(received) or None
+            except OSError:
+                return bytes(received)
+            received += data
+            # Below TLS one record may be read and decrypted with nothing left for the selector.
+            if not data or not isinstance(self._sock, ssl.SSLSocket):
+                return bytes(received)
+
+    def _writable(self) -> None:
+        while self._unsent:
+            try:
+                sent = self._sock.send(self._unsent)
+            except _NOT_NOW:
+                self._loop.watch_room(self._sock, self._writable)
+                return
+            except OSError:
+                self._takes = False
+                self._unsent.clear()
+                break
+            del self._unsent[:sent]
+        self._loop.watch_room(self._sock, None)
+        if self._finishing:
+            with contextlib.suppress(OSError):  # where it is gone, its end will show
+                self._sock.shutdown(socket.SHUT_WR)
