@@ -41,12 +41,22 @@ class _Line:
 
     client: str
     backend_pid: int = 0
+    gone: bool = False
+    """Has it ended? Its client may still say what it meant to do on it."""
     open: bool = False
+    """Is there a transaction that the client has begun?"""
+    implicit: bool = False
+    """Is there one that the server has begun, and ends with the batch?"""
     transaction: int = 0
     writes: set[int] = Factory(set)
     """The exchanges of the open transaction that wrote something, or may have."""
     pending: list[int] = Factory(list)
     """The exchanges of the turn that the server works on, by their index."""
+    undecided: dict[int, str | None] = Factory(dict)
+    """Commits that were answered and not confirmed yet: after Flush the server still owes
+    ReadyForQuery. Their tags; None where it did not execute them."""
+    failed: str | None = None
+    """The error for which the server skips the rest of a batch."""
     unsure: bool = False
     """The turn in flight may or may not write; the server is asked when it has answered."""
     begun: str | None = None
@@ -83,6 +93,9 @@ class Sight:
     def invoked(self, client: str, attempt: str) -> Iterator[Seen]:
         """The client begins an attempt; what broke while it was idle reaches this one."""
         self.running[client] = self._last[client] = attempt
+        for line in self._lines.values():
+            if line.client == client:
+                line.phase = Phase.CONNECT
         for owner in list(self._unnoticed.values()):
             if owner == client:
                 yield from self._lost(client, None, Phase.CONNECT)
@@ -98,6 +111,8 @@ class Sight:
     def at_rest(self) -> Iterator[tuple[str, int]]:
         """The connections whose transaction is open although their client runs no attempt."""
         for line in self._lines.values():
+            if line.gone:
+                continue
             if line.open and line.client not in self.running and line.client in self._last:
                 yield self._last[line.client], line.backend_pid
 
@@ -113,12 +128,15 @@ class Sight:
                 line.pending.clear()
                 if event.connection in self._unnoticed:
                     yield from self._lost(event.client, None, line.phase)
+                elif event.by == "client" and event.turn.statements:  # it gave up waiting
+                    yield from self._seen(event.client, What.DEADLINE, None, line.phase)
             case Answered():
                 yield from self._answered(event)
             case Broken():
                 yield from self._broken(event)
             case Refused():
-                yield from self._seen(event.client, What.REFUSED, event.reason, Phase.CONNECT)
+                sqlstate = event.error.sqlstate if event.error is not None else None
+                yield from self._seen(event.client, What.REFUSED, sqlstate, Phase.CONNECT)
             case HungUp():
                 if self._unnoticed.pop(event.connection, None) is not None:
                     yield from self._lost(event.client, None, Phase.CONNECT)
@@ -152,15 +170,18 @@ class Sight:
             if exchange.commits or exchange.does is Does.ROLLBACK:
                 line.open = False
                 line.writes.clear()
+                line.implicit = line.implicit and exchange.does is Does.WRITE
+        if turn.ends_with != "H":  # the end of a batch ends the server's own transaction
+            line.implicit = False
 
     def _exchange(self, line: _Line, statement: Statement, attempt: str) -> Exchange:
         kind = classify(statement.sql, self.known)
-        if not line.open:
+        if not line.open and not line.implicit:
             self._transactions += 1
             line.transaction = self._transactions
             line.writes.clear()
         inside = line.open or kind is Kind.BEGIN
-        line.open = inside
+        line.open, line.implicit = inside, not inside
         line.unsure = line.unsure or kind is Kind.UNSURE
         writes = kind in {Kind.WRITE, Kind.UNSURE, Kind.PREPARE_TRANSACTION}
         return Exchange(
@@ -180,14 +201,14 @@ class Sight:
         line = self._line(event.connection, event.client)
         at = self.tick() if event.delivered else None
         for position, index in enumerate(line.pending):
-            self._complete(index, position, event.answer, at)
-            if self.exchanges[index].changed == 0 or self.exchanges[index].sqlstate:
+            self._complete(line, index, position, event.answer)
+            exchange = self.exchanges[index]
+            if exchange.changed == 0 or exchange.sqlstate:
                 line.writes.discard(index)
+            if not exchange.commits:
+                self.exchanges[index] = evolve(exchange, answered_at=at)
         self._resolve_unsure(line, event.answer)
-        if event.answer.status is not None:
-            line.open = event.answer.status != "I"
-            if not line.open:
-                line.writes.clear()
+        self._decide(line, event.answer, at)
         pending = [self.exchanges[index] for index in line.pending]
         line.pending.clear()
         if not event.delivered or not pending:
@@ -198,31 +219,43 @@ class Sight:
         if any(exchange.swallowed for exchange in pending):
             yield from self._seen(event.client, What.ERROR, None, Phase.COMMIT)
 
-    def _complete(self, index: int, position: int, answer: Answer, at: int | None) -> None:
+    def _complete(self, line: _Line, index: int, position: int, answer: Answer) -> None:
         """Put what the server said to the ``position``-th statement of a turn into its exchange."""
         exchange = self.exchanges[index]
-        tag = answer.tags[position] if position < len(answer.tags) else None
-        failed = answer.error is not None and position >= len(answer.tags)
-        sqlstate = answer.error.sqlstate if answer.error is not None and failed else None
-        fatal = answer.error is not None and answer.error.severity != "ERROR"
-        swallowed = exchange.does is Does.COMMIT and tag == "ROLLBACK"
-        applied: bool | None = None
-        if exchange.commits and answer.status == "I" and not fatal:
-            applied = not (swallowed or answer.error is not None)
-        if applied is False:
-            self.commit_refused.add(exchange.attempt)
+        executed = position < len(answer.tags)
+        tag = answer.tags[position] if executed else None
+        error = answer.error.sqlstate if answer.error is not None else line.failed
         self.exchanges[index] = evolve(
             exchange,
-            answered_at=at,
-            sqlstate=sqlstate,
+            sqlstate=None if executed else error,
             changed=_changed(exchange, tag),
-            applied=applied,
-            swallowed=swallowed,
+            swallowed=exchange.does is Does.COMMIT and tag == "ROLLBACK",
         )
+        if exchange.commits:
+            line.undecided[index] = tag
+
+    def _decide(self, line: _Line, answer: Answer, at: int | None) -> None:
+        """With ReadyForQuery it is decided what became of the batch and its commits."""
+        if answer.status is None:
+            line.failed = answer.error.sqlstate if answer.error is not None else line.failed
+            return
+        failed = answer.error is not None or line.failed is not None
+        for index, tag in line.undecided.items():
+            exchange = self.exchanges[index]
+            applied = _applied(exchange, tag, answer.status, failed=failed)
+            if applied is False:
+                self.commit_refused.add(exchange.attempt)
+            self.exchanges[index] = evolve(exchange, answered_at=at, applied=applied)
+        line.undecided.clear()
+        line.failed = None
+        line.open = answer.status != "I"
+        if not line.open:
+            line.writes.clear()
 
     def _resolve_unsure(self, line: _Line, answer: Answer) -> None:
         """Inside a transaction the server knows whether an unclassified statement wrote."""
-        if not line.unsure or answer.status != "T" or self.wrote(line.backend_pid):
+        inside = answer.status == "T" or (answer.status is None and line.open)
+        if not line.unsure or not inside or self.wrote(line.backend_pid):
             return
         line.writes.difference_update(line.pending)
         for index in line.pending:
@@ -232,7 +265,7 @@ class Sight:
 
     def _broken(self, event: Broken) -> Iterator[Seen]:
         line = self._line(event.connection, event.client)
-        line.open = False
+        line.gone = True
         line.pending.clear()
         if event.by == "client":
             if event.turn is not None:  # it gave up waiting for the answer
@@ -247,7 +280,9 @@ class Sight:
     def _lost(self, client: str, sqlstate: str | None, phase: Phase) -> Iterator[Seen]:
         attempt = self.running.get(client)
         if attempt is not None:
-            self.lost_at.setdefault(attempt, []).append(self.tick())
+            # A connection that was dead before the first statement may be replaced.
+            if phase is not Phase.CONNECT:
+                self.lost_at.setdefault(attempt, []).append(self.tick())
             yield from self._seen(client, What.LOST, sqlstate, phase)
 
     def _seen(self, client: str, what: What, sqlstate: str | None, phase: Phase) -> Iterator[Seen]:
@@ -261,6 +296,15 @@ def _changed(exchange: Exchange, tag: str | None) -> int | None:
     if tag is None or exchange.does is not Does.WRITE or not tag.startswith(_COUNTED):
         return None
     return int(tag.rpartition(" ")[2])
+
+
+def _applied(exchange: Exchange, tag: str | None, status: str, *, failed: bool) -> bool | None:
+    """What ReadyForQuery with this ``status`` says of a commit; None if it says nothing yet."""
+    if exchange.does is Does.COMMIT:
+        return tag is not None and tag.startswith("COMMIT")
+    if failed:
+        return False  # what the server began itself is rolled back as a whole
+    return True if status == "I" else None
 
 
 def _phase(line: _Line, exchange: Exchange) -> Phase:
