@@ -25,6 +25,8 @@ from lastseat.harness.stage import Stage
 from lastseat.harness.verdict import Verdict
 from lastseat.harness.witness import Witness
 
+_ENOUGH_RULES = 3
+
 
 @frozen
 class Convicted:
@@ -34,6 +36,10 @@ class Convicted:
     timeline: tuple[str, ...]
     schedule: Path
     scenario: str
+
+    @property
+    def rules(self) -> frozenset[str]:
+        return frozenset(finding.rule for finding in self.findings)
 
 
 @define
@@ -70,24 +76,33 @@ class Campaign:
         self._keep(self.judge(run))
 
     def fault_sweep(self, scenario: Scenario) -> int:
-        """Each fault at each turn of two schedules, one at a time; how many runs it took."""
+        """Each fault at each turn of two schedules, one at a time; how many runs it took.
+
+        Goes on after a violation, for another fault may break another rule; but not for ever.
+        """
         count = 0
+        known: set[str] = set()
+        for run in self._sweep(scenario):
+            count += 1
+            convicted = self.judge(run)
+            if convicted is None or known.issuperset(convicted.rules):
+                continue
+            known |= convicted.rules
+            self._keep(convicted)
+            if len(known) >= _ENOUGH_RULES:
+                break
+        return count
+
+    def _sweep(self, scenario: Scenario) -> Iterator[Run]:
         for base in (to_the_end, round_robin):
             plain = Run(self.stage, scenario)
             positions = _positions(plain, base)
             plain.finish()
-            count += 1
-            if not self._keep(self.judge(plain)):
-                return count
+            yield plain
             for prefix, fault in positions:
-                count += 1
-                if not self._keep(self._meet(scenario, prefix, fault)):
-                    return count
-        return count
+                yield self._meet(scenario, prefix, fault)
 
-    def _meet(
-        self, scenario: Scenario, prefix: Sequence[Decision], fault: Decision
-    ) -> Convicted | None:
+    def _meet(self, scenario: Scenario, prefix: Sequence[Decision], fault: Decision) -> Run:
         """Run the prefix, let the fault happen, and see what becomes of everybody."""
         run = Run(self.stage, scenario)
         try:
@@ -96,7 +111,7 @@ class Campaign:
             self.diverged += 1
         aftermath(run)
         run.finish()
-        return self.judge(run)
+        return run
 
     def judge(self, run: Run) -> Convicted | None:
         """Record a finished run, judge it, and count what it witnessed."""

@@ -179,7 +179,7 @@ def _verified(mutant: Mutant, target: Target, out: Path, watcher: Watcher) -> Ve
 
 
 def _rules(result: Verification) -> frozenset[str]:
-    return frozenset(f.rule for convicted in result.convicted for f in convicted.findings)
+    return frozenset[str]().union(*(convicted.rules for convicted in result.convicted))
 
 
 def _as_it_should(mutant: Mutant, result: Verification) -> bool:

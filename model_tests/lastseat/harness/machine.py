@@ -7,6 +7,7 @@ history is judged. What fails shrinks to few steps, and is recorded like any oth
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -43,11 +44,17 @@ class Illegal(AssertionError):
     """The judges object to this example."""
 
 
+class _ShortEnough(BaseException):
+    """Shrinking has had its time. Not an Exception: Hypothesis would take it for a failure."""
+
+
 class BookingMachine(RuleBasedStateMachine):
     """Two to four clients, two resources, five booking ids; faults at will."""
 
     stage: Stage
     judge: Judge
+    shrink_until: Callable[[], bool]
+    """Asked at each failing example: has shrinking had its time?"""
     run: Run
 
     def __init__(self) -> None:
@@ -168,13 +175,22 @@ class BookingMachine(RuleBasedStateMachine):
         self._over = True
         aftermath(self.run)
         self.run.finish()
-        if not type(self).judge(self.run):
-            raise Illegal("the judges object; the recorded schedule tells the steps")
+        if type(self).judge(self.run):
+            return
+        if type(self).shrink_until():
+            raise _ShortEnough
+        raise Illegal("the judges object; the recorded schedule tells the steps")
 
 
-def drive(stage: Stage, judge: Judge, *, examples: int, seed: int) -> None:
-    """Run so many examples. Illegal ones are shrunk; ``judge`` has seen the shortest one last."""
-    body: dict[str, Any] = {"stage": stage, "judge": staticmethod(judge)}
+def drive(
+    stage: Stage, judge: Judge, *, examples: int, seed: int, shrink_seconds: float = 10.0
+) -> None:
+    """Run so many examples. An illegal one is shrunk for some seconds; the judge sees them all."""
+    body: dict[str, Any] = {
+        "stage": stage,
+        "judge": staticmethod(judge),
+        "shrink_until": staticmethod(_stopwatch(shrink_seconds)),
+    }
     machine: Any = type("Machine", (BookingMachine,), body)
     try:
         hypothesis.seed(seed)(run_state_machine_as_test)(
@@ -189,7 +205,18 @@ def drive(stage: Stage, judge: Judge, *, examples: int, seed: int) -> None:
                 suppress_health_check=list(HealthCheck),
             ),
         )
-    except (Illegal, Flaky):
+    except (Illegal, Flaky, _ShortEnough):
         # Flaky: an example that failed did not fail again, because the server chose otherwise.
         # Either way the judge has recorded what it objected to.
         return
+
+
+def _stopwatch(seconds: float) -> Callable[[], bool]:
+    """True so many seconds after it was asked first."""
+    end: list[float] = []
+
+    def over() -> bool:
+        end.append(time.monotonic() + seconds)
+        return time.monotonic() > end[0]
+
+    return over

@@ -204,5 +204,4 @@ class Verifier:
                     campaign.fault_sweep(scenario)
                 if campaign.convicted:
                     break
-            found = [finding.rule for c in campaign.convicted for finding in c.findings]
-            return frozenset(found)
+            return frozenset[str]().union(*(c.rules for c in campaign.convicted))
