@@ -105,9 +105,14 @@ def test_the_judge_convicts_runs_of_broken_lives(life, observed, rule):
     runs = recordings(life, TWO, observed)
     judgements = (judge(history(run, TWO, observed, life.promises)) for run in runs)
     assert rule in {violation.rule for j in judgements for violation in j.violations}
-    agreement = agree(life, TWO, observed)
+
+
+def test_a_run_that_is_not_legal_is_told():
+    agreement = agree(NoWinner(), Scope.of(2, 1))
     assert not agreement.ok
+    assert agreement.convicted < agreement.histories
     assert "ILLEGAL" in agreement.text()
+    assert "promises a winner" in agreement.text()
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ per state is arithmetic:
 
 * With symmetry a state is ``(shared, *sorted(claims))``. A claim's place means nothing, so all
   states that differ by places only are one, and its *orbit* says how many they are.
-* Without, a state is one integer: the shared part in the low bits, then the claims. A transition
-  adds a number that depends on the pair only.
+* Without, a state is one integer, its claims packed side by side, among those that have the same
+  shared part. All of these that have the same claim at a place move together: the transition adds
+  the same number to each.
 
 Breadth first, so that what is found first is reached by a shortest path.
 """
@@ -15,13 +16,13 @@ Breadth first, so that what is found first is reached by a shortest path.
 from __future__ import annotations
 
 import gc
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from math import factorial, prod
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from lastseat.spec.life import Life
 from lastseat.spec.properties import Edge
@@ -240,55 +241,6 @@ def _kind(claim: Claim) -> tuple[int, int, int]:
     return claim.resource, claim.units, claim.callers
 
 
-@frozen
-class Packing:
-    """How a state becomes one integer: the shared part in the low bits, then claim by claim."""
-
-    shared_bits: int
-    claim_bits: int
-
-    def shift(self, place: int) -> int:
-        """Where the claim at this place begins."""
-        return self.shared_bits + place * self.claim_bits
-
-    def mask(self, place: int) -> int:
-        """The bits of the shared part and of the claim at this place."""
-        return (1 << self.shared_bits) - 1 | (1 << self.claim_bits) - 1 << self.shift(place)
-
-    def pair(self, state: int, place: int) -> tuple[int, int]:
-        """The numbers of the shared part and of the claim at this place."""
-        bits = state & self.mask(place)
-        return bits & (1 << self.shared_bits) - 1, bits >> self.shift(place)
-
-
-class _Lane(dict[int, tuple[int, ...]]):
-    """For one place: a state's bits of the shared part and of this claim -> what may be added."""
-
-    def __init__(self, tables: Tables, packing: Packing, place: int) -> None:
-        super().__init__()
-        self.tables, self.packing, self.place = tables, packing, place
-
-    def __missing__(self, bits: int) -> tuple[int, ...]:
-        pair, shift = self.packing.pair(bits, self.place), self.packing.shift(self.place)
-        self[bits] = deltas = tuple(
-            (shared - pair[0]) + (claim - pair[1] << shift)
-            for shared, claim in self.tables.after(pair)
-        )
-        return deltas
-
-
-class _CrashLane(_Lane):
-    """The same for the crash: what it adds for the shared part, and at this place."""
-
-    def __missing__(self, bits: int) -> tuple[int, ...]:
-        pair, shift = self.packing.pair(bits, self.place), self.packing.shift(self.place)
-        after = self.tables.after_crash(pair)
-        self[bits] = deltas = (
-            () if after is None else (after[0] - pair[0], after[1] - pair[1] << shift)
-        )
-        return deltas
-
-
 @define
 class Unreduced:
     """The search without symmetry. It runs on the tables of a finished reduced search.
@@ -299,13 +251,31 @@ class Unreduced:
 
     tables: Tables
     places: int
-    packing: Packing = field(init=False)
-    seen: set[int] = field(factory=set)
+    seen: dict[int, set[int]] = field(factory=lambda: defaultdict(set))
+    """For each shared part the states that have it, their claims packed into one integer each.
+
+    Many sets of thousands instead of one of millions: what is looked at together stays near.
+    """
     transitions: int = 0
+    _mask: int = field(init=False)
+    _shifts: tuple[int, ...] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        shareds, claims = self.tables.shareds, self.tables.claims
-        self.packing = Packing(len(shareds).bit_length(), len(claims).bit_length())
+        bits = len(self.tables.claims).bit_length()
+        self._mask = (1 << bits) - 1
+        self._shifts = tuple(bits * place for place in range(self.places))
+
+    @property
+    def states(self) -> int:
+        """How many states were reached."""
+        return sum(map(len, self.seen.values()))
+
+    def worlds(self) -> Iterator[World]:
+        """Every world that was reached."""
+        for shared, states in self.seen.items():
+            for state in states:
+                claims = (self.tables.claims[state >> s & self._mask] for s in self._shifts)
+                yield World(self.tables.shareds[shared], tuple(claims))
 
     def run(self, start: World) -> None:
         """Search to the end.
@@ -315,52 +285,56 @@ class Unreduced:
         """
         tables = self.tables
         met = len(tables.pairs), len(tables.shareds), len(tables.claims)
+        shared, claims = tables.shared(start.shared), map(tables.claim, start.claims)
+        state = sum(claim << shift for claim, shift in zip(claims, self._shifts, strict=True))
         with no_garbage_collection():
-            self._search(self.pack(start))
+            self.seen[shared].add(state)
+            level = {shared: {state}}
+            while level:
+                level = self._expand(level)
         if met != (len(tables.pairs), len(tables.shareds), len(tables.claims)):
             raise RuntimeError("the reduced search has missed a pair")
 
-    def pack(self, world: World) -> int:
-        """A world as one integer."""
-        packed = self.tables.shared(world.shared)
-        for place, claim in enumerate(world.claims):
-            packed |= self.tables.claim(claim) << self.packing.shift(place)
-        return packed
+    def _expand(self, level: dict[int, set[int]]) -> dict[int, set[int]]:
+        found: dict[int, set[int]] = defaultdict(set)
+        for shared, states in level.items():
+            for shift in self._shifts:
+                self._move(shared, states, shift, found)
+            if self.tables.shareds[shared].crashes:
+                self._crash(shared, states, found)
+        level = {}
+        for shared, states in found.items():
+            known = self.seen[shared]
+            fresh = states - known  # not ``-=``, which would walk through all that is known
+            if fresh:
+                known |= fresh
+                level[shared] = fresh
+        return level
 
-    def unpack(self, state: int) -> World:
-        """The world of an integer."""
-        pairs = [self.packing.pair(state, place) for place in range(self.places)]
-        claims = tuple(self.tables.claims[claim] for _, claim in pairs)
-        return World(self.tables.shareds[pairs[0][0]], claims)
+    def _move(self, shared: int, states: set[int], shift: int, found: dict[int, set[int]]) -> None:
+        """Let the claims at one place move: all states in which they are the same, together."""
+        mask = self._mask
+        alike: dict[int, list[int]] = defaultdict(list)
+        for state in states:
+            alike[state >> shift & mask].append(state)
+        for claim, group in alike.items():
+            for next_shared, next_claim in self.tables.after((shared, claim)):
+                change = next_claim - claim << shift
+                found[next_shared].update([state + change for state in group])
+                self.transitions += len(group)
 
-    def _lanes(self, kind: type[_Lane]) -> list[tuple[int, _Lane]]:
-        return [
-            (self.packing.mask(place), kind(self.tables, self.packing, place))
-            for place in range(self.places)
-        ]
-
-    def _search(self, start: int) -> None:
-        lanes, crash_lanes = self._lanes(_Lane), self._lanes(_CrashLane)
-        crash_mask, crash_first = crash_lanes[0]
-        seen = self.seen
-        seen.add(start)
-        level = [start]
-        while level:
-            found: set[int] = set()
-            for begin in range(0, len(level), 10_000):  # in pieces, to bound the memory
-                piece = level[begin : begin + 10_000]
-                after = [s + d for s in piece for mask, lane in lanes for d in lane[s & mask]]
-                after += [
-                    s + crash_first[s & crash_mask][0]
-                    + sum([lane[s & mask][1] for mask, lane in crash_lanes])
-                    for s in piece
-                    if crash_first[s & crash_mask]
-                ]  # fmt: skip
-                self.transitions += len(after)
-                found.update(after)
-            found = found - seen  # not ``-=``, which would walk through all of ``seen``
-            seen |= found
-            level = list(found)
+    def _crash(self, shared: int, states: set[int], found: dict[int, set[int]]) -> None:
+        """Let the server crash, in all places at once."""
+        mask, shifts = self._mask, self._shifts
+        claims = {state >> shift & mask for state in states for shift in shifts}
+        after = {claim: self.tables.after_crash((shared, claim)) for claim in claims}
+        left = {claim: struck[1] for claim, struck in after.items() if struck is not None}
+        if left:
+            next_shared = next(struck[0] for struck in after.values() if struck is not None)
+            found[next_shared].update(
+                [sum([left[s >> shift & mask] << shift for shift in shifts]) for s in states]
+            )
+            self.transitions += len(states)
 
 
 @contextmanager

@@ -188,7 +188,7 @@ def search(scope: Scope, life: Life = ABSTRACT, reduced: bool = True) -> Report:
             large = Unreduced(tables, len(scope.claims))
             large.run(scope.world)
             seconds = time.perf_counter() - began
-            states, transitions = len(large.seen), large.transitions
+            states, transitions = large.states, large.transitions
             if states != orbits:
                 raise RuntimeError(f"{states} states, and {orbits} as the sum of the orbits")
     incapable = BEYOND.get(life.name, frozenset())
