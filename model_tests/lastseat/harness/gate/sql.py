@@ -96,7 +96,7 @@ def classify(sql: str, known: frozenset[str] = frozenset()) -> Kind:
         return _transaction(first, words)
     if first in {"SELECT", "WITH", "TABLE", "VALUES", "DECLARE", "EXPLAIN"} or found[0][1] == "(":
         return _query(found, words, known)
-    return _command(first, words)
+    return _command(first, words, found)
 
 
 def _transaction(first: str, words: list[str]) -> Kind:
@@ -105,8 +105,10 @@ def _transaction(first: str, words: list[str]) -> Kind:
     return _TRANSACTION[first]
 
 
-def _command(first: str, words: list[str]) -> Kind:
-    if first in _WRITES or (first == "COPY" and "FROM" in words):
+def _command(first: str, words: list[str], found: list[tuple[str, str]]) -> Kind:
+    if first == "COPY":
+        return _copy(found, words)
+    if first in _WRITES:
         return Kind.WRITE
     if first in _CALLS:
         return Kind.UNSURE
@@ -114,7 +116,17 @@ def _command(first: str, words: list[str]) -> Kind:
         return Kind.PREPARE_TRANSACTION
     if first in _SETTINGS:
         return Kind.NEUTRAL
-    return Kind.READ if first in {"LOCK", "COPY"} else Kind.UNSURE
+    return Kind.READ if first == "LOCK" else Kind.UNSURE
+
+
+def _copy(found: list[tuple[str, str]], words: list[str]) -> Kind:
+    """COPY of a table or of a query, which stands in parentheses; FROM may belong to either."""
+    depth = 0
+    for _, text in found:
+        depth += {"(": 1, ")": -1}.get(text, 0)
+        if depth == 0 and text.upper() == "FROM":
+            return Kind.WRITE
+    return Kind.WRITE if _WRITES.intersection(words) else Kind.READ
 
 
 def _query(found: list[tuple[str, str]], words: list[str], known: frozenset[str]) -> Kind:
@@ -124,7 +136,7 @@ def _query(found: list[tuple[str, str]], words: list[str], known: frozenset[str]
         for before, word in zip(["", *words], words, strict=False)
         if word in _WRITES and not (word == "UPDATE" and before in {"FOR", "KEY"})
     ]
-    if modifying:
+    if modifying or "INTO" in words:
         return Kind.WRITE
     if not known.issuperset(_called(found)):
         return Kind.UNSURE
@@ -135,9 +147,21 @@ def _query(found: list[tuple[str, str]], words: list[str], known: frozenset[str]
 
 
 def _called(found: list[tuple[str, str]]) -> Iterator[str]:
-    for (kind, text), (_, after) in itertools.pairwise(found):
-        if after == "(" and kind in {"word", "quoted"}:
-            yield text.strip('"').lower()
+    """The functions that are called; a name of the user's schema keeps it, so that none is known.
+
+    What stands behind AS or WITH is a name that is given, with its columns.
+    """
+    padded = [("", ""), ("", ""), *found]
+    for (_, schema), (_, before), (kind, text), (_, after) in zip(
+        padded, padded[1:], padded[2:], padded[3:], strict=False
+    ):
+        if after != "(" or kind not in {"word", "quoted"}:
+            continue
+        name = text.strip('"').lower()
+        if before == "." and schema.lower() != "pg_catalog":
+            yield f"{schema}.{name}"
+        elif before.upper() not in {"AS", "WITH", "RECURSIVE"}:
+            yield name
 
 
 def _relations(found: list[tuple[str, str]]) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import fcntl
+import functools
 import os
 import signal
 import socket
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -24,6 +25,9 @@ from lastseat.harness.loop import Loop
 
 _PR_SET_PDEATHSIG = 1
 _LAST_LINES = 15
+_LAST_BYTES = 16_384
+_LONGEST_LINE = 1_000_000
+_KILL_PATIENCE = 5.0  # seconds
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -46,63 +50,73 @@ class Transport(Protocol):
     """A way to a client: requests in, reply lines out."""
 
     def fileno(self) -> int: ...
-    def write(self, data: bytes) -> None: ...
-    def read(self) -> bytes: ...
-    def ended(self) -> str | None:
-        """How it ended, with its last words; None while it lives."""
+    def write(self, data: bytes) -> None:
+        """Send a request; raises OSError if the client takes no more."""
 
-    def kill(self) -> None: ...
+    def read(self) -> bytes:
+        """What has come; empty at the end."""
+
+    def last_words(self, within: float) -> str | None:
+        """How it ended and what it said; None if it has not ended ``within`` seconds."""
+
+    def kill(self) -> None:
+        """End it at once."""
 
 
 class Process:
-    """A child process; it dies with us."""
+    """A child process; it dies with us. What it logs goes behind what the file already holds."""
 
     def __init__(self, command: Sequence[str], log: Path) -> None:
         self._log = log
-        with log.open("wb") as errors:
-            self._child = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                # Ctrl-C is ours to handle: the clients end when their input does.
-                process_group=0,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - nothing but one system call
-            )
+        with log.open("ab") as errors:
+            self._logged_before = errors.tell()
+            try:
+                self._child = subprocess.Popen(
+                    command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    # Ctrl-C is ours to handle: the clients end when their input does.
+                    process_group=0,
+                    preexec_fn=functools.partial(_die_with_parent, os.getpid()),  # noqa: PLW1509
+                )
+            except OSError as error:
+                raise AdapterError(f"the adapter {command[0]!r} does not start: {error}") from error
+        assert self._child.stdin is not None
         assert self._child.stdout is not None
-        _unblock(self._child.stdout)
+        self._requests: IO[bytes] = self._child.stdin
+        self._replies: IO[bytes] = self._child.stdout
+        os.set_blocking(self._replies.fileno(), False)
 
     def fileno(self) -> int:
-        assert self._child.stdout is not None
-        return self._child.stdout.fileno()
+        return self._replies.fileno()
 
     def write(self, data: bytes) -> None:
-        assert self._child.stdin is not None
-        try:
-            self._child.stdin.write(data)
-            self._child.stdin.flush()
-        except BrokenPipeError as error:
-            raise AdapterError(self.ended() or "its standard input is closed") from error
+        self._requests.write(data)
+        self._requests.flush()
 
     def read(self) -> bytes:
         return os.read(self.fileno(), 65536)
 
-    def ended(self) -> str | None:
-        code = self._child.poll()
-        if code is None:
+    def last_words(self, within: float) -> str | None:
+        try:
+            code = self._child.wait(within)
+        except subprocess.TimeoutExpired:
             return None
-        lines = self._log.read_text(errors="replace").splitlines()[-_LAST_LINES:]
+        how = f"by signal {-code}" if code < 0 else f"with code {code}"
+        with self._log.open("rb") as log:
+            log.seek(max(self._logged_before, self._log.stat().st_size - _LAST_BYTES))
+            lines = log.read().decode("utf-8", "replace").splitlines()[-_LAST_LINES:]
         said = "\n    ".join(["its last words:", *lines]) if lines else "it said nothing"
-        return f"the adapter's process ended with code {code}; {said}"
+        return f"the adapter's process ended {how}; {said}"
 
     def kill(self) -> None:
         if self._child.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._child.pid, signal.SIGKILL)
-        for pipe in (self._child.stdin, self._child.stdout):
-            if pipe is not None:
-                with contextlib.suppress(BrokenPipeError):
-                    pipe.close()
+        with contextlib.suppress(BrokenPipeError):  # a request that it never took
+            self._requests.close()
+        self._replies.close()
         self._child.wait()
 
 
@@ -113,14 +127,23 @@ class Thread:
     """
 
     def __init__(self, factory: str) -> None:
-        self._ours, theirs = socket.socketpair()
-        self._file = theirs.makefile("rwb")
-        theirs.close()
-        self._thread = threading.Thread(
-            target=host.serve, args=(factory, self._file, self._file), daemon=True
-        )
+        self._ours, self._theirs = socket.socketpair()
+        self._failure = ""
+        self._thread = threading.Thread(target=self._serve, args=(factory,), daemon=True)
         self._thread.start()
-        self._ours.setblocking(False)
+
+    def _serve(self, factory: str) -> None:
+        with (
+            contextlib.suppress(OSError),  # once we have closed our end, a reply finds no reader
+            self._theirs,
+            self._theirs.makefile("rb") as requests,
+            self._theirs.makefile("wb") as replies,
+        ):
+            try:
+                host.serve(factory, requests, replies)
+            except BaseException as error:  # noqa: BLE001 - told, as a process's log would
+                told = "".join(traceback.format_exception(error))
+                self._failure = f"; its last words: {told}"
 
     def fileno(self) -> int:
         return self._ours.fileno()
@@ -129,45 +152,75 @@ class Thread:
         self._ours.sendall(data)
 
     def read(self) -> bytes:
-        return self._ours.recv(65536)
+        try:
+            return self._ours.recv(65536)
+        except ConnectionError:
+            return b""
 
-    def ended(self) -> str | None:
-        return None if self._thread.is_alive() else "the implementation's thread ended"
+    def last_words(self, within: float) -> str | None:
+        self._thread.join(within)
+        if self._thread.is_alive():
+            return None
+        return f"the implementation's thread ended{self._failure}"
 
     def kill(self) -> None:
+        # A thread cannot be ended from outside: the end of its input ends it, if it still reads.
         self._ours.close()
-        self._thread.join(timeout=5)
-        if not self._thread.is_alive():
-            self._file.close()
+        self._thread.join(_KILL_PATIENCE)
 
 
 class Client:
-    """Sends one request at a time, and keeps the reply once the loop has read it."""
+    """Sends one request at a time, and keeps the reply once the loop has read it.
+
+    What goes wrong is kept, too, and told to whoever asks this client next: never to another
+    client's caller, who happens to run the loop.
+    """
 
     def __init__(self, name: str, loop: Loop, make: Callable[[], Transport]) -> None:
         self.name = name
-        self.reply: dict[str, Any] | None = None
         self._loop = loop
         self._transport = make()
         self._buffer = bytearray()
         self._seq = 0
+        self._reply: dict[str, Any] | None = None
+        self._failure: AdapterError | None = None
+        self._watched = True
         loop.watch(self._transport, self._ready)
+
+    @property
+    def reply(self) -> dict[str, Any] | None:
+        """The reply to the last request; None until it has come. Raises AdapterError."""
+        if self._failure is not None:
+            raise self._failure
+        return self._reply
 
     def send(self, cmd: str, **fields: Any) -> None:
         """Send a request; ``reply`` will hold its reply. Raises AdapterError."""
+        if self._failure is not None:
+            raise self._failure
         self._seq += 1
-        self.reply = None
-        self._transport.write(protocol.encode(self._seq, cmd, **fields))
+        self._reply = None
+        try:
+            self._transport.write(protocol.encode(self._seq, cmd, **fields))
+        except OSError as error:
+            self._fail(self._last_words())
+            raise AdapterError(str(self._failure)) from error
 
     def call(self, cmd: str, within: float = 30.0, **fields: Any) -> Any:
-        """Send a request and wait for its result, ``within`` seconds. Raises AdapterError."""
+        """Send a request and wait for its result, ``within`` seconds. Raises AdapterError.
+
+        To ``attempt`` the reply may be an exception instead, for which ``reply`` is to be read.
+        """
         self.send(cmd, **fields)
         end = time.monotonic() + within
-        while self.reply is None:
-            if time.monotonic() > end:
+        while (reply := self.reply) is None:
+            left = end - time.monotonic()
+            if left <= 0:
                 raise AdapterError(f"{self.name}: no reply to {cmd} within {within:g} s")
-            self._loop.poll(0.05)
-        return self.reply.get("result")
+            self._loop.poll(left)
+        if "result" not in reply and cmd != "attempt":
+            raise AdapterError(f"{self.name}: an exception in the place of the result of {cmd}")
+        return reply.get("result")
 
     def close(self) -> None:
         """Ask it to stop, and see to it that it does."""
@@ -176,25 +229,45 @@ class Client:
         self.kill()
 
     def kill(self) -> None:
-        """End it at once."""
-        self._loop.forget(self._transport)
+        """End it at once. May be called again."""
+        self._forget()
         self._transport.kill()
+        self._failure = self._failure or AdapterError(f"{self.name}: it was ended")
 
     def _ready(self) -> None:
         data = self._transport.read()
         if not data:
-            raise AdapterError(f"{self.name}: {self._last_words()}")
+            self._fail(self._last_words())
+            return
         self._buffer += data
-        line, newline, rest = bytes(self._buffer).partition(b"\n")
-        if newline:
-            self._buffer[:] = rest
-            self.reply = protocol.decode(line, self._seq)
+        *lines, rest = bytes(self._buffer).split(b"\n")
+        self._buffer[:] = rest
+        if len(rest) > _LONGEST_LINE:
+            self._fail(f"a reply of more than {_LONGEST_LINE} bytes")
+        for line in lines:
+            self._take(line)
+
+    def _take(self, line: bytes) -> None:
+        if self._reply is not None or not self._seq:
+            self._fail(f"a line that answers no request: {protocol.quoted(line)}")
+            return
+        try:
+            self._reply = protocol.decode(line, self._seq)
+        except AdapterError as error:
+            self._fail(str(error))
+
+    def _fail(self, words: str) -> None:
+        """From now on there is nothing to be had from it but this; the first failure counts."""
+        self._forget()
+        self._failure = self._failure or AdapterError(f"{self.name}: {words}")
+
+    def _forget(self) -> None:
+        if self._watched:
+            self._watched = False
+            self._loop.forget(self._transport)
 
     def _last_words(self) -> str:
-        end = time.monotonic() + 2.0
-        while (words := self._transport.ended()) is None and time.monotonic() < end:
-            os.sched_yield()
-        return words or "the adapter closed its standard output"
+        return self._transport.last_words(2.0) or "the adapter closed its standard output"
 
 
 def start(implementation: Implementation, name: str, loop: Loop, log: Path) -> Client:
@@ -210,10 +283,7 @@ def start_in_process(implementation: Implementation, name: str, loop: Loop) -> C
     return Client(name, loop, lambda: Thread(factory))
 
 
-def _die_with_parent() -> None:
+def _die_with_parent(parent: int) -> None:
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _unblock(pipe: IO[bytes]) -> None:
-    flags = fcntl.fcntl(pipe, fcntl.F_GETFL)
-    fcntl.fcntl(pipe, fcntl.F_SETFL, flags | os.O_NONBLOCK)
+    if os.getppid() != parent:  # it was already gone, and nothing would tell us
+        os._exit(1)

@@ -14,7 +14,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import IO, Any
 
@@ -36,13 +36,20 @@ class Host:
 
     def reply(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """The reply to one request, without its seq."""
-        handler = getattr(self, f"_{request.get('cmd')}", None)
-        if handler is None:
-            return {"errored": {"message": f"unknown command {request.get('cmd')!r}"}}
-        if request["cmd"] == "attempt":
-            return self._attempt(request)
+        handlers: dict[Any, Callable[[Mapping[str, Any]], dict[str, Any] | None]] = {
+            "start": self._start,
+            "prepare": self._prepare,
+            "declare": self._declare,
+            "connect": self._connect,
+            "stop": self._stop,
+        }
+        command = request.get("cmd")
         try:
-            return {"result": handler(request) or {}}
+            if command == "attempt":
+                return self._attempt(request)
+            if command not in handlers:
+                raise LookupError(f"unknown command {command!r}")
+            return {"result": handlers[command](request) or {}}
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told
             return {"errored": {"message": f"{type(error).__name__}: {error}"}}
 
@@ -75,6 +82,8 @@ class Host:
         self._made = self._finished(made)
 
     def _attempt(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        if self._made is None:
+            raise RuntimeError("attempt before connect")
         asked = (request["booking_id"], request["resource_id"], request["requested_units"])
         try:
             result = self._finished(self._made.attempt_booking(*asked))

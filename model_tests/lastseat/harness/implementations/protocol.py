@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from attrs import frozen
@@ -47,49 +47,44 @@ def decode(line: bytes, seq: int) -> dict[str, Any]:
     try:
         reply = msgspec.json.decode(line)
     except msgspec.DecodeError as error:
-        raise AdapterError(f"a reply that is not JSON ({error}): {_quoted(line)}") from error
+        raise AdapterError(f"a reply that is not JSON ({error}): {quoted(line)}") from error
     if not isinstance(reply, dict) or reply.get("seq") != seq:
-        raise AdapterError(f"a reply without the seq {seq} of its request: {_quoted(line)}")
+        raise AdapterError(f"a reply without the seq {seq} of its request: {quoted(line)}")
     if "errored" in reply:
-        raise AdapterError(f"the adapter says: {_message(reply['errored'], line)}")
-    if "result" not in reply and "raised" not in reply:
-        raise AdapterError(f"a reply with neither result nor raised: {_quoted(line)}")
+        raise AdapterError(f"the adapter says: {_message(reply, 'errored')}")
+    if ("result" in reply) == ("raised" in reply):
+        raise AdapterError(f"a reply with not one of result and raised: {quoted(line)}")
     return reply
 
 
 def read_start(result: Any) -> Start:
     """The result of ``start``; raises AdapterError."""
     try:
-        named, audit = result["implementation"], result["audit"]
-        ids = str(result.get("ids", "text"))
-        start = Start(
-            name=str(named["name"]),
-            language=str(named.get("language", "")),
-            mechanism=str(result.get("mechanism", "")),
-            promises=frozenset(result.get("promises", ())),
-            ids=ids,
-            bookings_sql=str(audit["bookings"]),
-            booked_sql=audit["booked"],
+        return Start(
+            name=_field(result["implementation"], "name", str),
+            language=_field(result["implementation"], "language", str, ""),
+            mechanism=_field(result, "mechanism", str, ""),
+            promises=frozenset(_field(result, "promises", list, [])),
+            ids=_field(result, "ids", Literal["text", "uuid", "integer"], "text"),
+            bookings_sql=_field(result["audit"], "bookings", str),
+            booked_sql=_field(result["audit"], "booked", str | None, None),
         )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise AdapterError(f"the result of start lacks or mistypes {error}: {result}") from error
-    if ids not in {"text", "uuid", "integer"}:
-        raise AdapterError(f"ids must be text, uuid or integer, not {ids!r}")
-    return start
+    except (KeyError, TypeError, msgspec.ValidationError) as error:
+        raise AdapterError(f"the result of start is not right ({_why(error)}): {result}") from error
 
 
 def read_attempt(reply: dict[str, Any]) -> Answer | Raised:
     """The reply to ``attempt``; raises AdapterError."""
     if "raised" in reply:
-        raised = reply["raised"]
-        return Raised(_message(raised, b""), bool(raised.get("in_doubt", False)))
+        doubt = _in_doubt(reply["raised"])
+        return Raised(_message(reply, "raised"), doubt)
     result = reply["result"]
     try:
         cause = result.get("cause")
         answer = Answer(
             Outcome(result["outcome"]),
             Cause(cause) if cause is not None else None,
-            bool(result.get("in_doubt", False)),
+            _in_doubt(result),
         )
     except (KeyError, ValueError, AttributeError) as error:
         raise AdapterError(f"not an outcome: {result}") from error
@@ -98,11 +93,37 @@ def read_attempt(reply: dict[str, Any]) -> Answer | Raised:
     return answer
 
 
-def _message(value: Any, line: bytes) -> str:
+def quoted(line: bytes) -> str:
+    """A line as it was received, for a message about it."""
+    return repr(line[:300].decode("utf-8", "replace"))
+
+
+_REQUIRED: Any = object()
+
+
+def _field(holder: Any, name: str, kind: Any, default: Any = _REQUIRED) -> Any:
+    """A field of that type; raises KeyError or ValidationError, which name it."""
+    if name not in holder and default is not _REQUIRED:
+        return default
+    try:
+        return msgspec.convert(holder[name], kind)
+    except msgspec.ValidationError as error:
+        raise msgspec.ValidationError(f"{name}: {error}") from error
+
+
+def _why(error: Exception) -> str:
+    return f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+
+
+def _in_doubt(holder: Any) -> bool:
+    doubt = holder.get("in_doubt", False) if isinstance(holder, dict) else False
+    if not isinstance(doubt, bool):
+        raise AdapterError(f"in_doubt must be true or false, not {doubt!r}")
+    return doubt
+
+
+def _message(reply: dict[str, Any], kind: str) -> str:
+    value = reply[kind]
     if isinstance(value, dict) and isinstance(value.get("message"), str):
         return str(value["message"])
-    raise AdapterError(f"no message in {value!r} {_quoted(line)}")
-
-
-def _quoted(line: bytes) -> str:
-    return repr(line[:300].decode("utf-8", "replace"))
+    raise AdapterError(f"{kind} without a message: {value!r}")
