@@ -171,7 +171,8 @@ class Campaign:
 
 
 def _outcomes(run: Run) -> str:
-    return ", ".join(f"{a.client} {a.answer or 'raised'}" for a in run.attempts)
+    attempts = sorted(run.attempts, key=lambda attempt: attempt.name)
+    return ", ".join(f"{a.client} {a.answer or 'raised'}" for a in attempts)
 
 
 def _positions(

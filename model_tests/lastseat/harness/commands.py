@@ -39,6 +39,11 @@ __all__ = [
 _TRIES = 5
 
 
+def _console() -> Console:
+    """Long lines are left to the terminal to wrap, so that they can be searched and pasted."""
+    return Console(highlight=False, soft_wrap=True)
+
+
 class Interrupted(Exception):
     """The user interrupted; had a violation been found by then?"""
 
@@ -57,7 +62,7 @@ def verify(
     in_process: bool = False,
 ) -> Verdict:
     """The main job, with progress and a report; raises Interrupted."""
-    console = Console(highlight=False)
+    console = _console()
     with open_target(dsn) as target:
         result = Verification(implementation.name, target.describe(), profile.name, seed, out)
         console.print(f"[bold]lastseat verify[/] {implementation.name} on {result.server}")
@@ -80,7 +85,7 @@ def list_scenarios() -> Verdict:
     table = Table("scenario", "what it is there for", box=None, pad_edge=False)
     for scenario in SCENARIOS:
         table.add_row(scenario.name, scenario.why)
-    Console(highlight=False).print(table)
+    _console().print(table)
     return Verdict.PASS
 
 
@@ -94,7 +99,7 @@ def explore(
     in_process: bool = False,
 ) -> Verdict:
     """Every schedule of one scenario; prints what was covered."""
-    console = Console(highlight=False)
+    console = _console()
     scenario = named(name)
     with (
         open_target(dsn) as target,
@@ -118,7 +123,7 @@ def explore(
 
 def replay(file: Path, adapter: str | None, dsn: str | None) -> Verdict:
     """Run a saved schedule again, step by step; tells how often it took to come about."""
-    console = Console(highlight=False)
+    console = _console()
     schedule = record.read_schedule(file.read_bytes())
     implementation = resolve(schedule.implementation, adapter)
     names = tuple(schedule.scenario.attempts)
@@ -151,13 +156,13 @@ def list_mutants() -> Verdict:
     table = Table("name", "factory", "breaks", box=None, pad_edge=False)
     for mutant in (*MUTANTS, *CONFORMING):
         table.add_row(mutant.name, mutant.factory, ", ".join(sorted(mutant.breaks)) or "nothing")
-    Console(highlight=False).print(table)
+    _console().print(table)
     return Verdict.PASS
 
 
 def mutants(names: Sequence[str], dsn: str | None, out: Path) -> Verdict:
     """Verify each of them like any implementation; every wrong one must be convicted."""
-    console = Console(highlight=False)
+    console = _console()
     table = Table("name", "verdict", "by the rules", "runs", "seconds", box=None, pad_edge=False)
     verdict = Verdict.PASS
     with open_target(dsn) as target, report.progress(console) as watcher:

@@ -193,3 +193,5 @@ def timeline(recorded: Recorded) -> Iterator[str]:
             yield f"{step.number:3}. {did}"
             for observed in step.observed:
                 yield f"       → {observed}"
+            if step.observed:
+                yield f"         (instant {step.until})"

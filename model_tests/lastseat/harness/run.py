@@ -155,7 +155,9 @@ class Run:
         self.settle()
         self.observe()
         fingerprint = "" if decision.move == START else turn
-        step = Step(len(self.steps) + 1, decision, enabled, fingerprint, tuple(self._news), faults)
+        step = Step(
+            len(self.steps) + 1, decision, enabled, fingerprint, tuple(self._news), self.now, faults
+        )
         self.steps.append(step)
         return step
 

@@ -48,6 +48,8 @@ class Step:
     """The turn that it released or met; empty where there was none."""
     observed: tuple[str, ...]
     """What followed, in words."""
+    until: int = 0
+    """The logical instant at which all of it was over."""
     faults: tuple[str, ...] = ()
     """The faults that could have met the client in its place."""
 

@@ -1,0 +1,1 @@
+"""Benchmarks as commands: ``make bench`` runs them all. Nothing here is a test."""
