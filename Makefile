@@ -1,6 +1,6 @@
 # `make` alone prints what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup verify test lint bench format clean
+.PHONY: help setup verify test lint bench mutants format clean
 
 PYTHON ?= python3
 export UV_PYTHON_DOWNLOADS = never
@@ -30,6 +30,12 @@ lint: setup ## ruff, mypy strict, import-linter, codespell
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/codespell
+
+bench: setup ## measure: the gate's schedules per second
+	@$(BIN)/python -m lastseat.harness.bench.gate
+
+mutants: setup ## are the wrong implementations convicted, and the right ones not?
+	@$(BIN)/lastseat mutants
 
 format: setup ## let ruff put the code in order
 	@$(BIN)/ruff check --fix --quiet .
