@@ -75,10 +75,11 @@ class Campaign:
         run.finish()
         self._keep(self.judge(run))
 
-    def fault_sweep(self, scenario: Scenario) -> int:
+    def fault_sweep(self, scenario: Scenario, enough: int = _ENOUGH_RULES) -> int:
         """Each fault at each turn of two schedules, one at a time; how many runs it took.
 
-        Goes on after a violation, for another fault may break another rule; but not for ever.
+        Goes on after a violation, for another fault may break another rule; but not when so many
+        rules are known to be broken.
         """
         count = 0
         known: set[str] = set()
@@ -89,7 +90,7 @@ class Campaign:
                 continue
             known |= convicted.rules
             self._keep(convicted)
-            if len(known) >= _ENOUGH_RULES:
+            if len(known) >= enough:
                 break
         return count
 

@@ -13,7 +13,9 @@ from typing import NoReturn
 from lastseat.harness import commands
 from lastseat.harness.implementations.protocol import AdapterError
 from lastseat.harness.postgres import NoPostgres, ServerError, TargetError
+from lastseat.harness.postgres.identity import NoIdentity
 from lastseat.harness.record import MalformedSchedule
+from lastseat.harness.scenario import UnknownScenario
 from lastseat.harness.verdict import INTERRUPTED, Verdict
 from lastseat.harness.verify import PROFILES
 
@@ -139,7 +141,16 @@ def _mutants(args: argparse.Namespace) -> Verdict:
     return commands.mutants(args.names, args.dsn, Path(".lastseat", "mutants"))
 
 
-_MISTAKES = (AdapterError, MalformedSchedule, NoPostgres, ServerError, TargetError, OSError)
+_MISTAKES = (
+    AdapterError,
+    MalformedSchedule,
+    NoIdentity,
+    NoPostgres,
+    OSError,
+    ServerError,
+    TargetError,
+    UnknownScenario,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -201,7 +201,7 @@ def _row(mutant: Mutant, result: Verification) -> Sequence[str]:
 
 
 def model(*, full: bool) -> Verdict:
-    """Search the model, and let it and the judge hold each other; prints each part as it is done."""
+    """Search the model, let it and the judge hold each other; prints each part when it is done."""
     good = True
     for part in proof.parts(full):
         print(part.text(), flush=True)

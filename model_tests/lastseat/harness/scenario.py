@@ -11,6 +11,10 @@ from lastseat.spec.vocabulary import Request
 CLIENTS = ("alice", "bob", "carol", "dave")
 
 
+class UnknownScenario(Exception):
+    """No scenario has that name; the message lists those that are."""
+
+
 @frozen
 class Scenario:
     """``attempts`` maps each client to what it asks for, in turn.
@@ -87,6 +91,12 @@ SCENARIOS: tuple[Scenario, ...] = (
         },
     ),
     Scenario(
+        "id-reused",
+        "an id that is booked is asked for otherwise: an exception, and nothing changes",
+        {"r1": 5, "r2": 5},
+        {"alice": (_ask("b1", 2), _ask("b1", 1), _ask("b1", 2, "r2"), _ask("b1", 2))},
+    ),
+    Scenario(
         "nothing-to-sell",
         "capacity nought: every caller is rejected",
         {"r1": 0},
@@ -109,8 +119,10 @@ WARM_UP = Scenario(
 
 
 def named(name: str) -> Scenario:
-    """The scenario of that name; raises KeyError with the names there are."""
+    """The scenario of that name; raises UnknownScenario."""
     for scenario in SCENARIOS:
         if scenario.name == name:
             return scenario
-    raise KeyError(f"no scenario {name!r}; there are {', '.join(s.name for s in SCENARIOS)}")
+    raise UnknownScenario(
+        f"there is no scenario {name!r}; there are {', '.join(s.name for s in SCENARIOS)}"
+    )

@@ -201,7 +201,7 @@ class Verifier:
             for scenario in SCENARIOS:
                 campaign.scenario(scenario, self.profile.preemptions)
                 if not campaign.convicted and scenario.faults:
-                    campaign.fault_sweep(scenario)
+                    campaign.fault_sweep(scenario, enough=1)
                 if campaign.convicted:
                     break
             return frozenset[str]().union(*(c.rules for c in campaign.convicted))
