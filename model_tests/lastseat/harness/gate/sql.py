@@ -46,6 +46,8 @@ _SETTINGS = frozenset(
     {"SET", "RESET", "SHOW", "DISCARD", "LISTEN", "UNLISTEN", "NOTIFY", "DEALLOCATE", "PREPARE"}
     | {"CLOSE", "FETCH", "MOVE"}
 )
+_BEFORE_A_RELATION = frozenset({"FROM", "JOIN", "ONLY", "LATERAL"})
+_AFTER_THE_RELATIONS = frozenset({"WHERE", "ON", "USING", "GROUP", "ORDER", "LIMIT", "UNION"})
 _TRANSACTION = {
     "BEGIN": Kind.BEGIN,
     "START": Kind.BEGIN,
@@ -165,8 +167,11 @@ def _called(found: list[tuple[str, str]]) -> Iterator[str]:
 
 
 def _relations(found: list[tuple[str, str]]) -> Iterator[str]:
+    listing = False
     for (kind, text), (after, name) in itertools.pairwise(found):
-        comes = kind == "word" and text.upper() in {"FROM", "JOIN", "ONLY", "LATERAL"}
+        word = text.upper() if kind == "word" else ""
+        comes = word in _BEFORE_A_RELATION or (listing and text == ",")
+        listing = word == "FROM" or (listing and word not in _AFTER_THE_RELATIONS and text != ")")
         if comes and after in {"word", "quoted"}:
             yield name.strip('"')
         elif comes and name == "(":

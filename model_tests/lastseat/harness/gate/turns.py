@@ -8,6 +8,7 @@ separate turns: names are remembered per connection, and a statement counts wher
 from __future__ import annotations
 
 import struct
+import uuid
 from collections.abc import Iterator
 
 from attrs import Factory, define, frozen
@@ -36,12 +37,15 @@ class Statement:
 
 
 def _shown(parameter: str | bytes | None) -> str:
-    """A parameter for people; a binary one of an integer's width most likely is an integer."""
-    if isinstance(parameter, bytes):
-        if len(parameter) in {2, 4, 8}:
-            return str(int.from_bytes(parameter, "big", signed=True))
-        return parameter.hex()
-    return "NULL" if parameter is None else parameter
+    """A parameter for people; the type of a binary one is guessed from what it looks like."""
+    if not isinstance(parameter, bytes):
+        return "NULL" if parameter is None else parameter
+    text = parameter.decode("utf-8", "replace")
+    if text.isprintable() and "\N{REPLACEMENT CHARACTER}" not in text:
+        return text
+    if len(parameter) in {2, 4, 8}:
+        return str(int.from_bytes(parameter, "big", signed=True))
+    return str(uuid.UUID(bytes=parameter)) if len(parameter) == 16 else parameter.hex()
 
 
 @frozen
