@@ -6,6 +6,7 @@ some up, proves nothing by finding nothing.
 
 from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
 from math import comb
 
 import pytest
@@ -131,7 +132,7 @@ def orders(a: int, b: int) -> list[str]:
 
 def changes(order: str) -> int:
     """How often the client changes. The last time is no preemption: one of them is through."""
-    return sum(one != other for one, other in zip(order, order[1:], strict=False))
+    return sum(one != other for one, other in pairwise(order))
 
 
 def test_no_schedule_is_run_twice(staged: Callable[[str], Stage]) -> None:
