@@ -10,10 +10,11 @@ BIN = .venv/bin
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
 
-# The stamp makes second runs install nothing.
+# The stamp makes second runs install nothing. Behind a proxy that re-encrypts, only the system's
+# certificates help; on a bare machine there may be none, and uv's own do.
 .venv/.stamp: pyproject.toml uv.lock
 	@test -x $(UV) || { $(PYTHON) -m venv .uv && .uv/bin/pip install --quiet --disable-pip-version-check uv==0.13.9; }
-	@$(UV) sync --quiet --frozen --python $(PYTHON)
+	@$(UV) sync --quiet --frozen --python $(PYTHON) 2>/dev/null || $(UV) sync --quiet --frozen --system-certs --python $(PYTHON)
 	@touch $@
 
 setup: .venv/.stamp ## create the checkout's environment in .venv
