@@ -120,11 +120,6 @@ class Flight:
             return Answer((), self.error, status)
         return Answer(tuple(self._tags), self.error, self._status, self._rows)
 
-    @property
-    def awaits_rows(self) -> bool:
-        """Has the server asked for the rows of a COPY, which the client is still to send?"""
-        return self._copy is not None
-
     def takes(self, message: Message) -> bool:
         """Does this message of the client's belong to the COPY that this turn has begun?
 

@@ -20,7 +20,6 @@ from lastseat.harness.gate.sql import split
 _ENDS_A_TURN = frozenset("QSHF")
 _SHORT = struct.Struct("!h")
 _INT = struct.Struct("!i")
-_UNKNOWN_TEXT = ""  # executed under a name that this connection never parsed
 
 
 @frozen
@@ -110,11 +109,16 @@ class Cutter:
         elif message.kind == "B":
             portal, after = messages.text(payload)
             name, after = messages.text(payload, after)
-            sql = self._texts.get(name, _UNKNOWN_TEXT)
+            sql = self._texts.get(name, _unheard_of(name))
             self._portals[portal] = Statement(sql, tuple(_parameters(payload, after)))
         elif message.kind == "E":
             portal, _ = messages.text(payload)
-            self._statements.append(self._portals.get(portal, Statement(_UNKNOWN_TEXT)))
+            self._statements.append(self._portals.get(portal, Statement(_unheard_of(portal))))
+
+
+def _unheard_of(name: str) -> str:
+    """Prepared or declared in SQL, where the protocol does not tell its text."""
+    return f'EXECUTE "{name}"'
 
 
 def _parameters(payload: bytes, at: int) -> Iterator[str | bytes | None]:
