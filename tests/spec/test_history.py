@@ -172,7 +172,8 @@ ACCEPTED = {
     "a request for no units, which is a programming error": invoke(requested_units=0),
     "evidence named twice": header(observed=["server", "server"]),
     "no evidence": header(observed=[]),
-    **{f"{index}: {event}": encode(event) for index, event in enumerate(EVENTS)},
+    # Not the event's text: a set in it is written in another order by every process.
+    **{f"{index}: {type(e).__name__}": encode(e) for index, e in enumerate(EVENTS)},
 }
 
 SCHEMA_OF_LINES = Draft202012Validator(json.loads(SCHEMA.read_text()))
