@@ -2,22 +2,25 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup verify test lint bench mutants tlc format clean
 
+# Another interpreter has an environment of its own: make test PYTHON=python3.13 VENV=.venv-3.13
 PYTHON ?= python3
+VENV ?= .venv
 export UV_PYTHON_DOWNLOADS = never
+export UV_PROJECT_ENVIRONMENT = $(VENV)
 UV = .uv/bin/uv
-BIN = .venv/bin
+BIN = $(VENV)/bin
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
 
 # The stamp makes second runs install nothing. Behind a proxy that re-encrypts, only the system's
 # certificates help; on a bare machine there may be none, and uv's own do.
-.venv/.stamp: pyproject.toml uv.lock
+$(VENV)/.stamp: pyproject.toml uv.lock
 	@test -x $(UV) || { $(PYTHON) -m venv .uv && .uv/bin/pip install --quiet --disable-pip-version-check uv==0.13.9; }
 	@$(UV) sync --quiet --frozen --python $(PYTHON) 2>/dev/null || $(UV) sync --quiet --frozen --system-certs --python $(PYTHON)
 	@touch $@
 
-setup: .venv/.stamp ## create the checkout's environment in .venv
+setup: $(VENV)/.stamp ## create the checkout's environment in .venv
 
 verify: setup ## hold the reference implementation against the model, on a real server
 	@$(BIN)/lastseat verify
@@ -48,4 +51,4 @@ format: setup ## let ruff put the code in order
 	@$(BIN)/ruff format --quiet .
 
 clean: ## remove the environment and everything that runs have left
-	rm -rf .venv .uv .tla .lastseat .hypothesis .pytest_cache .mypy_cache .ruff_cache dist
+	rm -rf .venv .venv-* .uv .tla .lastseat .hypothesis .pytest_cache .mypy_cache .ruff_cache dist
