@@ -1,0 +1,475 @@
+"""What the model is told of what the gate saw: exchanges, commits, and what reached an attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+from attrs import Factory, define
+from tests.harness.gate.scene import FLUSH, SYNC, extended, query
+
+from lastseat.harness.gate.events import (
+    Answered,
+    Broken,
+    HungUp,
+    Refused,
+    Sent,
+    Undelivered,
+)
+from lastseat.harness.gate.messages import ServerError, cut
+from lastseat.harness.gate.turns import Answer, Cutter, Turn
+from lastseat.harness.judge.sight import Sight
+from lastseat.spec.events import CommitSent, Phase, Seen, What
+from lastseat.spec.visibility import Does, Exchange
+
+CONFLICT = ServerError("ERROR", "40001", "could not serialize")
+TERMINATED = ServerError("FATAL", "57P01", "terminating connection")
+KNOWN = frozenset({"as", "now"})
+
+
+@define
+class Watch:
+    """Alice's connections as the gate reports them, and what Sight has told so far."""
+
+    wrote: bool = True
+    told: list[Seen | CommitSent] = Factory(list)
+    sight: Sight = None  # type: ignore[assignment]
+    now: int = 0
+    _cutters: dict[int, Cutter] = Factory(dict)
+
+    def __attrs_post_init__(self) -> None:
+        self.sight = Sight(self._tick, lambda pid: self.wrote, KNOWN)
+
+    def _tick(self) -> int:
+        self.now += 1
+        return self.now
+
+    def turn(self, said: bytes | str, connection: int = 1) -> Turn:
+        data = query(said) if isinstance(said, str) else said
+        cutter = self._cutters.setdefault(connection, Cutter())
+        (found,) = [t for m in cut(bytearray(data)) if (t := cutter.feed(m))]
+        return found
+
+    def begin(self, attempt: str = "a1") -> None:
+        self.told += self.sight.invoked("alice", attempt)
+
+    def end(self) -> None:
+        self.sight.emitted("alice")
+
+    def sent(self, said: bytes | str, connection: int = 1) -> Turn:
+        """A turn passes, and is not answered yet."""
+        turn = self.turn(said, connection)
+        self.see(Sent("alice", connection, turn))
+        return turn
+
+    def said(
+        self,
+        said: bytes | str,
+        *tags: str,
+        status: str | None = "T",
+        error: ServerError | None = None,
+        delivered: bool = True,
+        connection: int = 1,
+    ) -> None:
+        """A turn passes, and is answered."""
+        turn = self.sent(said, connection)
+        self.see(Answered("alice", connection, turn, Answer(tags, error, status), delivered))
+
+    def undelivered(self, said: bytes | str, by: str = "gate", connection: int = 1) -> None:
+        self.see(Undelivered("alice", connection, self.turn(said, connection), by))
+
+    def broken(
+        self,
+        by: str = "gate",
+        turn: Turn | None = None,
+        error: ServerError | None = None,
+        connection: int = 1,
+    ) -> None:
+        self.see(Broken("alice", connection, 4711, by, turn, error))
+
+    def see(self, event: object) -> None:
+        self.told += self.sight.see(event)  # type: ignore[arg-type]
+
+    def book(self) -> None:
+        """A booking up to its COMMIT."""
+        self.said("BEGIN", "BEGIN")
+        self.said("SELECT 1 FROM seat", "SELECT 1")
+        self.said("UPDATE seat SET taken = 1", "UPDATE 1")
+
+    @property
+    def seen(self) -> list[tuple[What, str | None, Phase | None]]:
+        return [(e.what, e.sqlstate, e.phase) for e in self.told if isinstance(e, Seen)]
+
+    @property
+    def commits(self) -> list[str]:
+        return [e.attempt for e in self.told if isinstance(e, CommitSent)]
+
+    def __getitem__(self, text: str) -> Exchange:
+        """The last exchange whose text begins so."""
+        return [e for e in self.sight.exchanges if e.text.startswith(text)][-1]
+
+
+@pytest.fixture
+def watch() -> Watch:
+    made = Watch()
+    made.begin()
+    return made
+
+
+def does(exchanges: Iterable[Exchange]) -> list[Does]:
+    return [exchange.does for exchange in exchanges]
+
+
+# Exchanges and commits.
+
+
+def test_a_booking(watch: Watch) -> None:
+    watch.book()
+    assert watch.commits == []
+    watch.said("COMMIT", "COMMIT", status="I")
+    assert watch.commits == ["a1"]
+    assert watch.seen == []
+    exchanges = watch.sight.exchanges
+    assert does(exchanges) == [Does.OTHER, Does.READ, Does.WRITE, Does.COMMIT]
+    assert len({exchange.transaction for exchange in exchanges}) == 1
+    assert {exchange.attempt for exchange in exchanges} == {"a1"}
+    assert (watch["UPDATE"].changed, watch["UPDATE"].guarded) == (1, True)
+    assert (watch["COMMIT"].commits, watch["COMMIT"].applied) == (True, True)
+    times = [time for e in exchanges for time in (e.sent_at, e.answered_at)]
+    assert times == sorted(times)
+
+
+def test_before_any_attempt_nothing_is_anybody_s() -> None:
+    watch = Watch()
+    watch.said("UPDATE seat SET taken = 1", "UPDATE 1", status="I")
+    assert watch.sight.exchanges == []
+    assert watch.told == []
+
+
+def test_after_the_answer_a_turn_belongs_to_the_last_attempt(watch: Watch) -> None:
+    watch.said("SELECT 1 FROM seat", "SELECT 1", status="I")
+    watch.end()
+    watch.said("UPDATE seat SET taken = 1", "UPDATE 1", status="I")
+    assert watch["UPDATE"].attempt == "a1"
+    watch.begin("a2")
+    watch.said("SELECT 2 FROM seat", "SELECT 1", status="I")
+    assert watch["SELECT 2"].attempt == "a2"
+
+
+def test_the_commit_of_a_transaction_that_only_read_is_none(watch: Watch) -> None:
+    watch.said("BEGIN", "BEGIN")
+    watch.said("SELECT 1 FROM seat", "SELECT 1")
+    watch.said("COMMIT", "COMMIT", status="I")
+    assert watch.commits == []
+
+
+def test_nor_is_that_of_a_write_that_changed_nothing_or_failed(watch: Watch) -> None:
+    watch.said("BEGIN", "BEGIN")
+    watch.said("UPDATE seat SET taken = 1", "UPDATE 0")
+    watch.said("INSERT INTO x VALUES (1)", status="E", error=CONFLICT)
+    watch.said("COMMIT", "ROLLBACK", status="I")
+    assert watch.commits == []
+    assert watch["UPDATE"].changed == 0
+    assert watch["INSERT"].sqlstate == "40001"
+    assert watch["COMMIT"].swallowed
+    assert watch["COMMIT"].applied is False
+
+
+def test_an_autocommit_write_is_its_own_commit(watch: Watch) -> None:
+    watch.said("INSERT INTO x VALUES (1)", "INSERT 0 1", status="I")
+    watch.said("INSERT INTO y VALUES (1)", status="I", error=CONFLICT)
+    assert watch.commits == ["a1", "a1"]
+    first, second = watch.sight.exchanges
+    assert (first.commits, first.applied) == (True, True)
+    assert (second.commits, second.applied) == (True, False)
+    assert first.transaction != second.transaction
+    assert watch.sight.commit_refused == {"a1"}
+
+
+def test_an_upsert_that_inserts_nothing_is_no_guard_that_failed(watch: Watch) -> None:
+    watch.said("INSERT INTO x VALUES (1) ON CONFLICT DO NOTHING", "INSERT 0 0", status="I")
+    assert not watch["INSERT"].guarded
+
+
+def test_a_function_is_a_write_unless_the_server_knows_better() -> None:
+    for wrote, expected in ((True, Does.WRITE), (False, Does.READ)):
+        watch = Watch(wrote=wrote)
+        watch.begin()
+        watch.said("BEGIN", "BEGIN")
+        watch.said("SELECT attempt(1)", "SELECT 1")
+        assert watch["SELECT"].does is expected
+        watch.said(extended("SELECT again(1)") + FLUSH, "SELECT 1", status=None)
+        assert watch["SELECT again"].does is expected
+        watch.said("COMMIT", "COMMIT", status="I")
+        assert watch.commits == (["a1"] if wrote else [])
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(CONFLICT, "I"), (CONFLICT, "E"), (None, "I")],
+    ids=["an error", "an error in a batch", "skipped for an earlier error"],
+)
+def test_a_commit_that_the_server_refused(
+    watch: Watch, error: ServerError | None, status: str
+) -> None:
+    watch.book()
+    watch.said("COMMIT", error=error, status=status)
+    assert watch["COMMIT"].applied is False
+    assert watch.sight.commit_refused == {"a1"}
+
+
+def test_a_commit_whose_answer_was_lost_is_undecided(watch: Watch) -> None:
+    watch.book()
+    watch.said("COMMIT", "COMMIT", status="I", delivered=False)
+    watch.broken()
+    assert watch.commits == ["a1"]
+    assert watch["COMMIT"].answered_at is None
+
+
+# Batches.
+
+
+def test_a_pipeline_in_one_turn(watch: Watch) -> None:
+    watch.said(
+        extended("BEGIN")
+        + extended("UPDATE seat SET taken = 1")
+        + extended("COMMIT")
+        + SYNC,
+        "BEGIN", "UPDATE 1", "COMMIT",
+        status="I",
+    )  # fmt: skip
+    assert watch.commits == ["a1"]
+    assert len({exchange.transaction for exchange in watch.sight.exchanges}) == 1
+    assert watch["COMMIT"].applied is True
+
+
+def test_behind_an_error_a_pipeline_is_not_executed(watch: Watch) -> None:
+    watch.said(
+        extended("BEGIN")
+        + extended("UPDATE seat SET taken = 1")
+        + extended("INSERT INTO x VALUES (1)")
+        + extended("COMMIT")
+        + SYNC,
+        "BEGIN", "UPDATE 1",
+        status="E",
+        error=CONFLICT,
+    )  # fmt: skip
+    assert [exchange.sqlstate for exchange in watch.sight.exchanges] == [
+        None, None, "40001", "40001",
+    ]  # fmt: skip
+    assert not watch["INSERT"].wrote
+    assert watch["COMMIT"].applied is False
+    assert watch.seen == [(What.ERROR, "40001", Phase.COMMIT)]
+
+
+def test_what_stands_behind_a_commit_does_not_undo_it(watch: Watch) -> None:
+    watch.book()
+    watch.said("COMMIT; SELECT 1 / 0 FROM x", "COMMIT", status="I", error=CONFLICT)
+    assert watch["COMMIT"].applied is True
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "UPDATE seat SET taken = 1; INSERT INTO x VALUES (1)",
+        extended("UPDATE seat SET taken = 1") + extended("INSERT INTO x VALUES (1)") + SYNC,
+    ],
+)
+def test_writes_of_a_batch_are_one_transaction(watch: Watch, said: bytes | str) -> None:
+    watch.said(said, "UPDATE 1", "INSERT 0 1", status="I")
+    assert watch["UPDATE"].transaction == watch["INSERT"].transaction
+    assert watch["UPDATE"].applied is True
+    watch.said("INSERT INTO y VALUES (1)", "INSERT 0 1", status="I")
+    assert watch["INSERT INTO y"].transaction != watch["UPDATE"].transaction
+
+
+def test_writes_of_a_batch_fail_together(watch: Watch) -> None:
+    watch.said(
+        "UPDATE seat SET taken = 1; INSERT INTO x VALUES (1)",
+        "UPDATE 1",
+        status="I",
+        error=CONFLICT,
+    )
+    assert watch["UPDATE"].applied is False
+
+
+def test_after_flush_a_commit_is_decided_by_the_ready_for_query_that_follows(watch: Watch) -> None:
+    watch.book()
+    watch.said(extended("COMMIT") + FLUSH, "COMMIT", status=None)
+    assert (watch["COMMIT"].applied, watch["COMMIT"].answered_at) == (None, None)
+    watch.said(SYNC, status="I")
+    assert watch["COMMIT"].applied is True
+    assert watch["COMMIT"].answered_at is not None
+
+
+def test_and_is_undecided_where_that_is_lost(watch: Watch) -> None:
+    watch.book()
+    watch.said(extended("COMMIT") + FLUSH, "COMMIT", status=None)
+    watch.said(SYNC, status="I", delivered=False)
+    assert watch["COMMIT"].answered_at is None
+
+
+def test_after_an_error_at_flush_the_commit_is_refused(watch: Watch) -> None:
+    watch.book()
+    watch.said(extended("COMMIT") + FLUSH, status=None, error=CONFLICT)
+    watch.said(SYNC, status="I")
+    assert watch["COMMIT"].applied is False
+    assert watch["COMMIT"].sqlstate == "40001"
+    assert watch.seen == [(What.ERROR, "40001", Phase.COMMIT)]
+
+
+def test_what_a_failed_batch_skips_was_not_written(watch: Watch) -> None:
+    watch.said("BEGIN", "BEGIN")
+    watch.said(extended("UPDATE seat SET taken = 1") + FLUSH, status=None, error=CONFLICT)
+    watch.said(extended("INSERT INTO x VALUES (1)") + SYNC, status="E")
+    assert watch["INSERT"].sqlstate == "40001"
+    watch.said("ROLLBACK", "ROLLBACK", status="I")
+    watch.said(extended("SELECT 1 FROM x") + SYNC, "SELECT 1", status="I")
+    assert watch["SELECT"].sqlstate is None
+
+
+# What reaches an attempt, and in which phase of its life.
+
+
+@pytest.mark.parametrize(
+    ("before", "met", "phase"),
+    [
+        ([], "BEGIN", Phase.CONNECT),
+        ([], "SELECT 1", Phase.CONNECT),
+        (["BEGIN"], "SELECT 1 FROM seat", Phase.STATEMENT),
+        (["BEGIN", "SELECT 1 FROM seat"], "UPDATE seat SET taken = 1", Phase.STATEMENT),
+        (["BEGIN", "UPDATE seat SET taken = 1"], "COMMIT", Phase.COMMIT),
+        (["BEGIN", "SELECT 1 FROM seat"], "COMMIT", Phase.CLEANUP),
+        (["BEGIN", "SELECT 1 FROM seat"], "ROLLBACK", Phase.CLEANUP),
+        ([], "INSERT INTO x VALUES (1)", Phase.COMMIT),
+    ],
+)
+def test_the_phase_is_that_of_the_turn_that_it_meets(
+    before: list[str], met: str, phase: Phase
+) -> None:
+    for fault in ("error", "lost request", "lost answer", "gives up", "terminated"):
+        watch = Watch()
+        watch.begin()
+        for statement in before:
+            watch.said(statement, statement.split()[0] + " 1")
+        match fault:
+            case "error":
+                watch.said(met, status="E", error=CONFLICT)
+                expected = (What.ERROR, "40001", phase)
+            case "lost request":
+                watch.undelivered(met)
+                watch.broken()
+                expected = (What.LOST, None, phase)
+            case "lost answer":
+                watch.said(met, delivered=False)
+                watch.broken()
+                expected = (What.LOST, None, phase)
+            case "gives up":
+                watch.undelivered(met, by="client")
+                watch.broken(by="client")
+                expected = (What.DEADLINE, None, phase)
+            case _:
+                watch.broken(by="server", turn=watch.sent(met), error=TERMINATED)
+                expected = (What.LOST, "57P01", phase)
+        assert watch.seen == [expected], fault
+        lost = expected[0] is What.LOST and phase is not Phase.CONNECT
+        assert ("a1" in watch.sight.lost_at) == lost, fault
+
+
+def test_a_client_gives_up_on_a_turn_in_flight(watch: Watch) -> None:
+    watch.book()
+    turn = watch.sent("COMMIT")
+    watch.broken(by="client", turn=turn)
+    assert watch.seen == [(What.DEADLINE, None, Phase.COMMIT)]
+    assert watch["COMMIT"].answered_at is None
+
+
+def test_a_client_that_closes_a_connection_at_rest_has_seen_nothing(watch: Watch) -> None:
+    watch.said("SELECT 1 FROM seat", "SELECT 1", status="I")
+    watch.see(HungUp("alice", 1))
+    watch.broken(by="client")
+    assert watch.seen == []
+
+
+def test_a_refusal_is_told_with_its_code(watch: Watch) -> None:
+    full = ServerError("FATAL", "53300", "too many clients")
+    watch.see(Refused("alice", 1, "FATAL 53300: too many clients", full))
+    watch.see(Refused("alice", 2, "connection refused"))
+    assert watch.seen == [
+        (What.REFUSED, "53300", Phase.CONNECT),
+        (What.REFUSED, None, Phase.CONNECT),
+    ]
+
+
+def test_a_commit_answered_by_rollback_is_an_error_without_a_code(watch: Watch) -> None:
+    watch.book()
+    watch.said("INSERT INTO x VALUES (1)", status="E", error=CONFLICT)
+    watch.said("COMMIT", "ROLLBACK", status="I")
+    assert watch.seen[-1] == (What.ERROR, None, Phase.COMMIT)
+
+
+def test_what_was_lost_did_not_reach_it(watch: Watch) -> None:
+    watch.said("SELECT 1 FROM seat", status="E", error=CONFLICT, delivered=False)
+    assert watch.seen == []
+
+
+def test_a_commit_said_on_a_connection_that_is_gone_was_sent(watch: Watch) -> None:
+    """The client had not noticed yet; its transaction is the one that it speaks of."""
+    watch.book()
+    watch.broken()
+    watch.undelivered("COMMIT")
+    assert watch.commits == ["a1"]
+    assert watch["COMMIT"].transaction == watch["UPDATE"].transaction
+    assert watch["COMMIT"].applied is None
+
+
+def test_on_another_connection_it_is_another_transaction(watch: Watch) -> None:
+    watch.book()
+    watch.broken()
+    watch.said("COMMIT", "COMMIT", status="I", connection=2)
+    assert watch.commits == []
+    assert watch["COMMIT"].transaction != watch["UPDATE"].transaction
+
+
+def test_a_loss_at_rest_reaches_the_next_attempt_as_a_matter_of_connecting(watch: Watch) -> None:
+    watch.book()
+    watch.said("COMMIT", "COMMIT", status="I")
+    watch.end()
+    watch.broken(by="server", error=TERMINATED)
+    assert watch.seen == []
+    watch.begin("a2")
+    assert set(watch.seen) == {(What.LOST, None, Phase.CONNECT)}
+    watch.undelivered("BEGIN", by="server")
+    watch.see(HungUp("alice", 1))
+    assert set(watch.seen) == {(What.LOST, None, Phase.CONNECT)}
+    # It may be replaced, which is no retry.
+    assert watch.sight.lost_at == {}
+
+
+def test_a_loss_before_the_first_statement_of_a_later_attempt(watch: Watch) -> None:
+    watch.book()
+    watch.said("COMMIT", "COMMIT", status="I")
+    watch.end()
+    watch.begin("a2")
+    watch.broken(by="server", error=TERMINATED)
+    assert watch.seen == [(What.LOST, "57P01", Phase.CONNECT)]
+
+
+# At rest.
+
+
+def test_a_transaction_left_open_is_found(watch: Watch) -> None:
+    watch.sight.opened(1, "alice", 4711)
+    watch.book()
+    assert list(watch.sight.at_rest()) == []  # its attempt still runs
+    watch.end()
+    assert list(watch.sight.at_rest()) == [("a1", 4711)]
+    watch.broken(by="server")
+    assert list(watch.sight.at_rest()) == []
+
+
+def test_a_transaction_that_was_ended_is_not(watch: Watch) -> None:
+    watch.book()
+    watch.said("ROLLBACK", "ROLLBACK", status="I")
+    watch.end()
+    assert list(watch.sight.at_rest()) == []

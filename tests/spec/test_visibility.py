@@ -1,0 +1,382 @@
+"""Every rule of visibility: what it convicts, and what comes near and is right.
+
+A history is written as lines of ``transaction: statement → answer``; each line is sent at one
+instant and answered at the next. Answers: ``ok``, ``0 rows``, ``lost`` (nothing came back), an
+SQLSTATE, ``rolled back`` (COMMIT answered by the tag ROLLBACK). ``answer: X`` is what the attempt
+tells its caller, ``connection lost`` what reached it; transaction ``-`` is an autocommit statement.
+"""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from attrs import evolve
+
+from lastseat.spec.visibility import Attempt, Does, Exchange, Rule, judge
+from lastseat.spec.vocabulary import BOOKED, CONFLICT, IN_DOUBT, INFRASTRUCTURE, REJECTED, Answer
+
+ANSWERS: dict[str, Answer] = {
+    "BOOKED": BOOKED,
+    "REJECTED": REJECTED,
+    "CONFLICT": CONFLICT,
+    "INFRASTRUCTURE": INFRASTRUCTURE,
+    "IN DOUBT": IN_DOUBT,
+}
+DOES = {
+    "SELECT": Does.READ,
+    "UPDATE": Does.WRITE,
+    "INSERT": Does.WRITE,
+    "UPSERT": Does.WRITE,
+    "COMMIT": Does.COMMIT,
+    "ROLLBACK": Does.ROLLBACK,
+    "BEGIN": Does.OTHER,
+    "RESET": Does.OTHER,
+}
+_LINE = re.compile(r"(?P<transaction>\d+|-): (?P<text>[\w ]+?) → (?P<said>.+)")
+
+
+def history(text: str) -> tuple[Attempt, list[Exchange]]:
+    """The attempt and its exchanges."""
+    attempt = Attempt("a", None, None, in_doubt=False)
+    exchanges = []
+    own = 100
+    for number, line in enumerate(filter(None, map(str.strip, text.splitlines()))):
+        at = 10 * (number + 1)
+        if line == "connection lost":
+            attempt = evolve(attempt, lost_at=(*attempt.lost_at, at))
+        elif line.startswith("left behind"):
+            attempt = evolve(attempt, left_behind="its transaction is open")
+        elif line.startswith("answer: "):
+            answer = ANSWERS[line.removeprefix("answer: ")]
+            attempt = evolve(attempt, emitted_at=at, answer=answer, in_doubt=answer.in_doubt)
+        elif line.startswith("raises"):
+            attempt = evolve(attempt, emitted_at=at, in_doubt="in doubt" in line)
+        else:
+            own += 1
+            exchanges.append(_exchange(line, at, own))
+    return attempt, exchanges
+
+
+def _exchange(line: str, at: int, own: int) -> Exchange:
+    found = _LINE.fullmatch(line)
+    assert found is not None, line
+    text, said = found["text"], found["said"]
+    alone = found["transaction"] == "-"
+    does = DOES[text.split()[0]]
+    commits = does is Does.COMMIT or (alone and does is Does.WRITE)
+    error = said if re.fullmatch(r"[0-9A-Z]{5}", said) else None
+    swallowed = said == "rolled back"
+    definite = said != "lost" and commits
+    return Exchange(
+        "a",
+        own if alone else int(found["transaction"]),
+        does,
+        text,
+        at,
+        commits=commits,
+        answered_at=None if said == "lost" else at + 1,
+        sqlstate=error,
+        changed=None if does is not Does.WRITE or said != "0 rows" else 0,
+        guarded=does is Does.WRITE and not text.startswith("UPSERT"),
+        applied=(error is None and not swallowed) if definite else None,
+        swallowed=swallowed,
+    )
+
+
+def convicted(text: str) -> set[Rule]:
+    attempt, exchanges = history(text)
+    return {violation.rule for violation in judge([attempt], exchanges)}
+
+
+RIGHT = {
+    "a booking": """
+        1: BEGIN → ok
+        1: SELECT → ok
+        1: UPDATE → ok
+        1: INSERT → ok
+        1: COMMIT → ok
+        answer: BOOKED""",
+    "a booking in one statement": """
+        -: INSERT → ok
+        answer: BOOKED""",
+    "a repetition is found by reading": """
+        -: SELECT → ok
+        answer: BOOKED""",
+    "a repetition is found by its key": """
+        1: INSERT → 23505
+        1: ROLLBACK → ok
+        -: SELECT → ok
+        answer: BOOKED""",
+    "a repetition is found by an upsert that inserts nothing": """
+        1: UPSERT → 0 rows
+        1: COMMIT → ok
+        answer: BOOKED""",
+    "a rejection by reading": """
+        -: SELECT → ok
+        answer: REJECTED""",
+    "a guard that fails": """
+        1: UPDATE → 0 rows
+        1: ROLLBACK → ok
+        answer: CONFLICT""",
+    "a guard that fails, its transaction committed": """
+        1: UPDATE → 0 rows
+        1: COMMIT → ok
+        answer: CONFLICT""",
+    "a conflict at COMMIT": """
+        1: UPDATE → ok
+        1: INSERT → ok
+        1: COMMIT → 40001
+        answer: CONFLICT""",
+    "a lost answer to COMMIT": """
+        1: INSERT → ok
+        1: COMMIT → lost
+        connection lost
+        answer: IN DOUBT""",
+    "a lost answer in autocommit": """
+        -: INSERT → lost
+        connection lost
+        answer: IN DOUBT""",
+    "a lost answer before COMMIT": """
+        1: INSERT → lost
+        connection lost
+        answer: INFRASTRUCTURE""",
+    "a lost answer to the COMMIT of a transaction that only read": """
+        1: SELECT → ok
+        1: COMMIT → lost
+        connection lost
+        answer: INFRASTRUCTURE""",
+    "after a lost connection it looks, and writes nothing": """
+        1: INSERT → lost
+        connection lost
+        -: SELECT → ok
+        answer: INFRASTRUCTURE""",
+    "a driver heals a read before the first write": """
+        -: SELECT → 26000
+        -: SELECT → ok
+        1: INSERT → ok
+        1: COMMIT → ok
+        answer: BOOKED""",
+    "a COMMIT answered by ROLLBACK": """
+        1: INSERT → ok
+        1: COMMIT → rolled back
+        answer: CONFLICT""",
+    "a COMMIT of nothing answered by ROLLBACK": """
+        1: SELECT → 22012
+        1: COMMIT → rolled back
+        -: SELECT → ok
+        answer: BOOKED""",
+    "the pool resets and reads after the answer": """
+        -: INSERT → ok
+        answer: BOOKED
+        2: ROLLBACK → ok
+        -: RESET → ok
+        -: SELECT → ok
+        3: COMMIT → ok""",
+    "an exception in doubt": """
+        1: INSERT → ok
+        1: COMMIT → lost
+        raises, in doubt""",
+    "pending": """
+        1: INSERT → ok
+        1: COMMIT → lost""",
+}
+
+WRONG = {
+    "the same again after an error": (
+        Rule.NO_HIDDEN_RETRY,
+        """
+        1: UPDATE → 40001
+        1: ROLLBACK → ok
+        2: UPDATE → ok
+        2: COMMIT → ok
+        answer: BOOKED""",
+    ),
+    "the same again behind a savepoint": (
+        Rule.NO_HIDDEN_RETRY,
+        """
+        1: UPDATE → 55P03
+        1: RESET to savepoint → ok
+        1: UPDATE → ok
+        1: COMMIT → ok
+        answer: BOOKED""",
+    ),
+    "an error of a read, and then a write": (
+        Rule.NO_HIDDEN_RETRY,
+        """
+        1: SELECT → 40001
+        1: ROLLBACK → ok
+        2: INSERT → ok
+        2: COMMIT → ok
+        answer: BOOKED""",
+    ),
+    "a loop on the guard, in one transaction": (
+        Rule.NO_HIDDEN_RETRY,
+        """
+        1: UPDATE → 0 rows
+        1: SELECT → ok
+        1: UPDATE → ok
+        1: COMMIT → ok
+        answer: BOOKED""",
+    ),
+    "a second transaction without any sign": (
+        Rule.NO_HIDDEN_RETRY,
+        """
+        1: UPDATE → ok
+        1: COMMIT → ok
+        2: INSERT → ok
+        2: COMMIT → ok
+        answer: BOOKED""",
+    ),
+    "two autocommit writes": (
+        Rule.NO_HIDDEN_RETRY,
+        """
+        -: UPDATE → ok
+        -: INSERT → ok
+        answer: BOOKED""",
+    ),
+    "again on a new connection": (
+        Rule.NO_HIDDEN_RETRY,
+        """
+        1: BEGIN → ok
+        1: SELECT → lost
+        connection lost
+        2: INSERT → ok
+        2: COMMIT → ok
+        answer: BOOKED""",
+    ),
+    "a driver heals a write": (
+        Rule.NO_HIDDEN_RETRY,
+        """
+        -: INSERT → 0A000
+        -: INSERT → ok
+        answer: BOOKED""",
+    ),
+    "BOOKED, and the server had rolled back": (
+        Rule.NO_SWALLOWED_ERROR,
+        """
+        1: UPDATE → ok
+        1: INSERT → 22012
+        1: COMMIT → rolled back
+        answer: BOOKED""",
+    ),
+    "written after the answer": (
+        Rule.NOTHING_AFTER_THE_OUTCOME,
+        """
+        -: SELECT → ok
+        answer: BOOKED
+        -: INSERT → ok""",
+    ),
+    "committed after the answer": (
+        Rule.NOTHING_AFTER_THE_OUTCOME,
+        """
+        1: INSERT → ok
+        answer: REJECTED
+        1: COMMIT → ok""",
+    ),
+    "left open after the answer": (
+        Rule.NOTHING_AFTER_THE_OUTCOME,
+        """
+        1: SELECT → ok
+        answer: REJECTED
+        left behind""",
+    ),
+    "BOOKED before its COMMIT": (
+        Rule.NOTHING_BEFORE_THE_COMMIT,
+        """
+        1: INSERT → ok
+        answer: BOOKED""",
+    ),
+    "BOOKED without waiting for the COMMIT's answer": (
+        Rule.NOTHING_BEFORE_THE_COMMIT,
+        """
+        1: INSERT → ok
+        1: COMMIT → lost
+        answer: BOOKED""",
+    ),
+    "BOOKED without waiting in autocommit": (
+        Rule.NOTHING_BEFORE_THE_COMMIT,
+        """
+        -: INSERT → lost
+        answer: BOOKED""",
+    ),
+    "sure of a COMMIT without an answer": (
+        Rule.DOUBT_WHERE_DUE,
+        """
+        1: INSERT → ok
+        1: COMMIT → lost
+        connection lost
+        answer: INFRASTRUCTURE""",
+    ),
+    "a conflict while the COMMIT is on its way": (
+        Rule.DOUBT_WHERE_DUE,
+        """
+        1: INSERT → ok
+        1: COMMIT → lost
+        answer: CONFLICT""",
+    ),
+    "an exception, sure of a COMMIT without an answer": (
+        Rule.DOUBT_WHERE_DUE,
+        """
+        1: INSERT → ok
+        1: COMMIT → lost
+        raises""",
+    ),
+    "doubt before any COMMIT": (
+        Rule.DOUBT_WHERE_DUE,
+        """
+        1: INSERT → lost
+        connection lost
+        answer: IN DOUBT""",
+    ),
+    "doubt about a COMMIT that was refused": (
+        Rule.DOUBT_WHERE_DUE,
+        """
+        1: INSERT → ok
+        1: COMMIT → 40001
+        answer: IN DOUBT""",
+    ),
+    "doubt about a COMMIT of nothing": (
+        Rule.DOUBT_WHERE_DUE,
+        """
+        1: UPDATE → 0 rows
+        1: COMMIT → lost
+        answer: IN DOUBT""",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_what_is_right_is_not_convicted(name: str) -> None:
+    assert convicted(RIGHT[name]) == set()
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_wrong_is_convicted_by_its_rule_alone(name: str) -> None:
+    rule, text = WRONG[name]
+    assert convicted(text) == {rule}
+
+
+def test_every_rule_convicts_something() -> None:
+    assert {rule for rule, _ in WRONG.values()} == set(Rule)
+
+
+def test_each_is_judged_by_its_own_statements() -> None:
+    attempt, exchanges = history(WRONG["two autocommit writes"][1])
+    other = evolve(attempt, name="b")
+    shared = [exchanges[0], evolve(exchanges[1], attempt="b")]
+    assert list(judge([attempt, other], shared)) == []
+    (violation,) = judge([attempt, other], exchanges)
+    assert violation.attempt == "a"
+    assert "«INSERT»" in violation.explanation
+
+
+def test_a_rule_has_a_title_and_a_sentence() -> None:
+    assert {rule.title for rule in Rule} == {
+        "no hidden retry",
+        "no swallowed error",
+        "nothing after the outcome",
+        "nothing before the commit",
+        "in doubt exactly where it is due",
+    }
+    assert all(rule.sentence and ": " not in rule.sentence for rule in Rule)
