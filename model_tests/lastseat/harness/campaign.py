@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -56,6 +57,7 @@ class Campaign:
     not_judged: set[str] = Factory(set)
     diverged: int = 0
     _shortest: Convicted | None = field(default=None, init=False)
+    _fewest_steps: float = field(default=math.inf, init=False)
 
     def scenario(self, scenario: Scenario, preemptions: int | None) -> Coverage:
         """Every interleaving with at most so many preemptions, until one is illegal."""
@@ -85,11 +87,11 @@ class Campaign:
         known: set[str] = set()
         for run in self._sweep(scenario):
             count += 1
-            convicted = self.judge(run)
-            if convicted is None or known.issuperset(convicted.rules):
+            recorded, judged = self._judge(run)
+            if known.issuperset(judged.rules):
                 continue
-            known |= convicted.rules
-            self._keep(convicted)
+            known |= judged.rules
+            self._keep(self._convict(recorded, judged))
             if len(known) >= enough:
                 break
         return count
@@ -116,6 +118,10 @@ class Campaign:
 
     def judge(self, run: Run) -> Convicted | None:
         """Record a finished run, judge it, and count what it witnessed."""
+        recorded, judged = self._judge(run)
+        return self._convict(recorded, judged) if judged.findings else None
+
+    def _judge(self, run: Run) -> tuple[Recorded, Judged]:
         recorded = record.close(run, seed=self.seed)
         record.write(recorded, self.out, "current")
         judged = recorded.judged()
@@ -125,22 +131,22 @@ class Campaign:
         if judged.disagreement is not None:
             self._save(recorded, judged, f"disagreement-{len(self.disagreements) + 1}")
             self.disagreements.append(judged.disagreement)
-        if not judged.findings:
-            return None
-        name = f"violation-{len(self.convicted) + 1}"
-        return self._save(recorded, judged, name)
+        return recorded, judged
 
-    def machine_judge(self, run: Run) -> bool:
-        """For Hypothesis: judge, and remember the shortest conviction."""
-        convicted = self.judge(run)
-        if convicted is not None:
-            best = self._shortest
-            if best is None or len(convicted.timeline) <= len(best.timeline):
-                self._shortest = convicted
-        return convicted is None
+    def _convict(self, recorded: Recorded, judged: Judged) -> Convicted:
+        """Saved under the name of the next that is kept: what is not kept is overwritten."""
+        return self._save(recorded, judged, f"violation-{len(self.convicted) + 1}")
+
+    def machine_judge(self, run: Run) -> frozenset[str]:
+        """For Hypothesis: judge, and remember the shortest conviction. The rules that it broke."""
+        recorded, judged = self._judge(run)
+        if judged.findings and len(run.steps) <= self._fewest_steps:
+            self._fewest_steps = len(run.steps)
+            self._shortest = self._convict(recorded, judged)
+        return judged.rules
 
     def keep_shortest(self) -> None:
-        """Keep what Hypothesis shrank to, if it found anything."""
+        """Keep the shortest of what was found with Hypothesis, if it was anything."""
         self._keep(self._shortest)
 
     def _keep(self, convicted: Convicted | None) -> bool:

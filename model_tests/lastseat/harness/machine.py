@@ -2,19 +2,20 @@
 
 Every rule is one decision. After every decision the database is compared with the model, and every
 answer must be legal; when the steps are over, the clients finish, doubt is resolved and the whole
-history is judged. What fails shrinks to few steps, and is recorded like any other run.
+history is judged. What fails is shrunk to few steps, and recorded like any other run.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import hypothesis
-from hypothesis import HealthCheck, Verbosity, settings
+from attrs import define
+from hypothesis import HealthCheck, Phase, Verbosity, settings
 from hypothesis import strategies as st
-from hypothesis.errors import Flaky
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
@@ -29,32 +30,49 @@ from lastseat.harness.faults import RAISED
 from lastseat.harness.run import Run
 from lastseat.harness.scenario import CLIENTS, Scenario
 from lastseat.harness.schedule.decision import RELEASE, START, Decision
+from lastseat.harness.schedule.shrink import shrink
+from lastseat.harness.script import Move, act, script_of, without_attempts
 from lastseat.harness.stage import Stage
 from lastseat.spec.vocabulary import Request
 
-Judge = Callable[[Run], bool]
-"""Takes a finished run down and judges it; is it legal?"""
+Judge = Callable[[Run], frozenset[str]]
+"""Takes a finished run down and judges it; the rules that it breaks."""
 
 RESOURCES = ("r1", "r2")
 _IDS = tuple(f"b{number}" for number in range(1, 6))
 _STEPS = 30
 
 
-class Illegal(AssertionError):
-    """The judges object to this example."""
+class _Stop(BaseException):
+    """Ends the search at once. Not an Exception: Hypothesis would run the example once more."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
 
 
-class _ShortEnough(BaseException):
-    """Shrinking has had its time. Not an Exception: Hypothesis would take it for a failure."""
+class _Found(BaseException):
+    """The judges object to a run, of which so many steps were drawn."""
+
+    def __init__(self, run: Run, steps: int, rules: frozenset[str]) -> None:
+        super().__init__()
+        self.run, self.steps, self.rules = run, steps, rules
+
+
+@contextmanager
+def _no_verdict() -> Iterator[None]:
+    """An error of an adapter, or of ours, is not what Hypothesis looks for: it is passed on."""
+    try:
+        yield
+    except Exception as error:
+        raise _Stop(error) from error
 
 
 class BookingMachine(RuleBasedStateMachine):
-    """Two to four clients, two resources, five booking ids; faults at will."""
+    """Two to four clients, two resources, five booking ids; up to three faults."""
 
     stage: Stage
     judge: Judge
-    shrink_until: Callable[[], bool]
-    """Asked at each failing example: has shrinking had its time?"""
     run: Run
 
     def __init__(self) -> None:
@@ -62,19 +80,26 @@ class BookingMachine(RuleBasedStateMachine):
         self._over = False
         self._clients: tuple[str, ...] = ()
         self._requests: dict[str, Request] = {}
+        self._faults_left = 0
 
     @initialize(
         clients=st.integers(2, 4),
         capacities=st.tuples(*(st.integers(0, 5) for _ in RESOURCES)),
         wants=st.tuples(*(st.tuples(st.sampled_from(RESOURCES), st.integers(1, 3)) for _ in _IDS)),
+        faults=st.integers(0, 3),
     )
     def scene(
         self,
         clients: int,
         capacities: tuple[int, ...],
         wants: tuple[tuple[str, int], ...],
+        faults: int,
     ) -> None:
-        """How many clients there are, how much there is, and what each id stands for."""
+        """How many clients there are, how much there is, what each id stands for.
+
+        Faults are few: where every attempt meets one, none gets far enough to meet another.
+        """
+        self._faults_left = faults
         self._clients = CLIENTS[:clients]
         self._requests = {
             booking: Request(booking, resource, units)
@@ -86,7 +111,8 @@ class BookingMachine(RuleBasedStateMachine):
             dict(zip(RESOURCES, capacities, strict=True)),
             dict.fromkeys(self._clients, ()),
         )
-        self.run = Run(self.stage, scenario)
+        with _no_verdict():
+            self.run = Run(self.stage, scenario)
 
     def _idle(self) -> list[str]:
         return [client for client in self._clients if client not in self.run.running()]
@@ -97,7 +123,14 @@ class BookingMachine(RuleBasedStateMachine):
     def _meet(self, data: st.DataObject, fault: str) -> None:
         able = [c for c in self._clients if fault in self.run.available(c)]
         if able:
-            self.run.perform(Decision(fault, data.draw(st.sampled_from(able))))
+            self._perform(Decision(fault, data.draw(st.sampled_from(able))))
+            self._faults_left -= 1
+
+    def _perform(self, decision: Decision) -> None:
+        self._over = True  # unless it returns: what is broken cannot be brought to an end
+        with _no_verdict():
+            self.run.perform(decision)
+        self._over = False
 
     @precondition(lambda self: self._idle())
     @rule(data=st.data(), booking=st.sampled_from(_IDS))
@@ -118,13 +151,13 @@ class BookingMachine(RuleBasedStateMachine):
 
     def _begin(self, client: str, request: Request) -> None:
         self.run.ask(client, request)
-        self.run.perform(Decision(START, client))
+        self._perform(Decision(START, client))
 
     @precondition(lambda self: self._at_gate())
     @rule(data=st.data())
     def release_the_next_turn(self, data: st.DataObject) -> None:
         """A client's held turn goes to the server."""
-        self.run.perform(Decision(RELEASE, data.draw(st.sampled_from(self._at_gate()))))
+        self._perform(Decision(RELEASE, data.draw(st.sampled_from(self._at_gate()))))
 
     @precondition(lambda self: self._at_gate())
     @rule(data=st.data())
@@ -134,27 +167,27 @@ class BookingMachine(RuleBasedStateMachine):
         for _ in range(data.draw(st.integers(2, 5))):
             if self.run.at_gate(client) is None:
                 return
-            self.run.perform(Decision(RELEASE, client))
+            self._perform(Decision(RELEASE, client))
 
-    @precondition(lambda self: self._at_gate())
+    @precondition(lambda self: self._faults_left and self._at_gate())
     @rule(data=st.data())
     def lose_a_request(self, data: st.DataObject) -> None:
         """The turn never arrives."""
         self._meet(data, "lose-request")
 
-    @precondition(lambda self: self._at_gate())
+    @precondition(lambda self: self._faults_left and self._at_gate())
     @rule(data=st.data())
     def lose_an_answer(self, data: st.DataObject) -> None:
         """The turn is executed, and the client never learns what came of it."""
         self._meet(data, "lose-answer")
 
-    @precondition(lambda self: self.run.running())
+    @precondition(lambda self: self._faults_left and self.run.running())
     @rule(data=st.data())
     def terminate_a_backend(self, data: st.DataObject) -> None:
         """An administrator ends the server process of a client, waiting for a lock or not."""
         self._meet(data, "terminate")
 
-    @precondition(lambda self: self._at_gate())
+    @precondition(lambda self: self._faults_left and self._at_gate())
     @rule(data=st.data(), sqlstate=st.sampled_from(sorted(RAISED)))
     def answer_with_an_error(self, data: st.DataObject, sqlstate: str) -> None:
         """The server raises an error in the turn's place."""
@@ -173,50 +206,62 @@ class BookingMachine(RuleBasedStateMachine):
 
     def _conclude(self) -> None:
         self._over = True
-        aftermath(self.run)
-        self.run.finish()
-        if type(self).judge(self.run):
-            return
-        if type(self).shrink_until():
-            raise _ShortEnough
-        raise Illegal("the judges object; the recorded schedule tells the steps")
+        steps = len(self.run.steps)
+        with _no_verdict():
+            aftermath(self.run)
+            self.run.finish()
+            rules = type(self).judge(self.run)
+        if rules:
+            raise _Found(self.run, steps, rules)
 
 
 def drive(
     stage: Stage, judge: Judge, *, examples: int, seed: int, shrink_seconds: float = 10.0
 ) -> None:
-    """Run so many examples. An illegal one is shrunk for some seconds; the judge sees them all."""
-    body: dict[str, Any] = {
-        "stage": stage,
-        "judge": staticmethod(judge),
-        "shrink_until": staticmethod(_stopwatch(shrink_seconds)),
-    }
+    """Run so many examples, or until one is illegal, which is shrunk for some seconds.
+
+    The judge sees all of them; the shortest illegal one comes last.
+    """
+    body: dict[str, Any] = {"stage": stage, "judge": staticmethod(judge)}
     machine: Any = type("Machine", (BookingMachine,), body)
     try:
-        hypothesis.seed(seed)(run_state_machine_as_test)(
-            machine,
+        run_state_machine_as_test(
+            hypothesis.seed(seed)(machine),
             settings=settings(
                 max_examples=examples,
                 stateful_step_count=_STEPS,
                 deadline=None,
                 database=None,
                 verbosity=Verbosity.quiet,
-                report_multiple_bugs=False,
+                phases=[Phase.generate],
                 suppress_health_check=list(HealthCheck),
             ),
         )
-    except (Illegal, Flaky, _ShortEnough):
-        # Flaky: an example that failed did not fail again, because the server chose otherwise.
-        # Either way the judge has recorded what it objected to.
-        return
+    except _Found as found:
+        script = script_of(found.run, found.run.steps[: found.steps])
+        again = _Again(stage, judge, found.run.scenario, found.rules)
+        shrink(script, again, _stopwatch(shrink_seconds))
+    except _Stop as stop:
+        raise stop.error from None
+
+
+@define
+class _Again:
+    """Runs scripts; those fail that break one of the rules that the first one broke."""
+
+    stage: Stage
+    judge: Judge
+    scenario: Scenario
+    rules: frozenset[str]
+
+    def __call__(self, script: Sequence[Move]) -> Sequence[Move] | None:
+        run = Run(self.stage, without_attempts(self.scenario))
+        made = act(run, script)
+        aftermath(run)
+        run.finish()
+        return made if self.judge(run) & self.rules else None
 
 
 def _stopwatch(seconds: float) -> Callable[[], bool]:
-    """True so many seconds after it was asked first."""
-    end: list[float] = []
-
-    def over() -> bool:
-        end.append(time.monotonic() + seconds)
-        return time.monotonic() > end[0]
-
-    return over
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() > end

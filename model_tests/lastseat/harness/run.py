@@ -23,7 +23,7 @@ from lastseat.harness.judge.instep import InStep
 from lastseat.harness.judge.sight import Sight
 from lastseat.harness.names import Names
 from lastseat.harness.scenario import Scenario
-from lastseat.harness.schedule.decision import RELEASE, START, Decision, Step
+from lastseat.harness.schedule.decision import RELEASE, START, Decision, Diverged, Step
 from lastseat.harness.stage import DEADLINE_MS, GRACE_MS, Stage
 from lastseat.spec import events as history
 from lastseat.spec.resource import State
@@ -140,7 +140,10 @@ class Run:
         return tuple(moves)
 
     def perform(self, decision: Decision) -> Step:
-        """Make a move, wait for what follows, and compare the database with the model."""
+        """Make a move, wait for what follows, and compare the database with the model.
+
+        Raises Diverged if it cannot be made.
+        """
         enabled, self._news = self.enabled(), []
         turn = self._turn_of(decision.client)
         faults = self.available(decision.client)
@@ -148,9 +151,12 @@ class Run:
             self._invoke(decision.client, self._queues[decision.client].popleft())
         elif decision.move == RELEASE:
             waiting = self.at_gate(decision.client)
-            assert waiting is not None, f"{decision} where no turn waits"
+            if waiting is None:
+                raise Diverged(f"«{decision}», and no turn of {decision.client} waits")
             waiting.release()
         else:
+            if decision.move not in faults:
+                raise Diverged(f"«{decision}» cannot happen here; what can: {', '.join(faults)}")
             self._inject(FAULTS[decision.move], decision.client)
         self.settle()
         self.observe()
@@ -229,7 +235,7 @@ class Run:
 
     def _inject(self, fault: Fault, client: str) -> None:
         connection = self._connection(client)
-        assert connection is not None, f"{fault.name} where there is no connection"
+        assert connection is not None, "a fault that can meet a client meets a connection"
         turn = self._turn_of(client)
         self._faults.append(_Pending(fault, connection, turn, self._tick()))
         fault.trigger(connection, self.stage.backends)
