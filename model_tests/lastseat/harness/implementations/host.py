@@ -93,14 +93,21 @@ class Host:
         return {"result": _as_mapping(result)}
 
     def _stop(self, _: Mapping[str, Any]) -> None:
-        self._close()
-        if self._runner is not None:
-            self._runner.close()
+        self.end()
+
+    def end(self) -> None:
+        """Close what was made, and the event loop. May be called again."""
+        try:
+            self._close()
+        finally:
+            if self._runner is not None:
+                self._runner.close()
+                self._runner = None
 
     def _close(self) -> None:
-        if self._made is not None:
-            self._finished(self._made.close())
-            self._made = None
+        made, self._made = self._made, None
+        if made is not None:
+            self._finished(made.close())
 
     def _finished(self, value: Any) -> Any:
         """The value, or what the coroutine returns: one event loop serves a client's whole life."""
@@ -127,13 +134,16 @@ def _as_mapping(result: Any) -> dict[str, Any]:
 def serve(factory: str, incoming: IO[bytes], outgoing: IO[bytes]) -> None:
     """Answer requests until ``stop`` or the end of the stream."""
     host = Host(factory)
-    for line in incoming:
-        request = json.loads(line)
-        reply = {"seq": request.get("seq"), **host.reply(request)}
-        outgoing.write(json.dumps(reply).encode() + b"\n")
-        outgoing.flush()
-        if request.get("cmd") == "stop":
-            return
+    try:
+        for line in incoming:
+            request = json.loads(line)
+            reply = {"seq": request.get("seq"), **host.reply(request)}
+            outgoing.write(json.dumps(reply).encode() + b"\n")
+            outgoing.flush()
+            if request.get("cmd") == "stop":
+                return
+    finally:
+        host.end()
 
 
 def main() -> None:
