@@ -7,15 +7,16 @@ history is judged. What fails is shrunk to few steps, and recorded like any othe
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import hypothesis
 from attrs import define
 from hypothesis import HealthCheck, Phase, Verbosity, settings
 from hypothesis import strategies as st
+from hypothesis.errors import Flaky
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
@@ -59,7 +60,7 @@ class _Found(BaseException):
         self.run, self.steps, self.rules = run, steps, rules
 
 
-@contextmanager
+@contextlib.contextmanager
 def _no_verdict() -> Iterator[None]:
     """An error of an adapter, or of ours, is not what Hypothesis looks for: it is passed on."""
     try:
@@ -220,29 +221,53 @@ def drive(
 ) -> None:
     """Run so many examples, or until one is illegal, which is shrunk for some seconds.
 
-    The judge sees all of them; the shortest illegal one comes last.
+    The judge sees all of them; the shortest illegal one comes last. Of several clients that wait
+    for one lock the server chooses who is next. Where it chose otherwise than in an earlier example
+    that began alike, Hypothesis can no longer use what it has learned, and begins anew.
     """
-    body: dict[str, Any] = {"stage": stage, "judge": staticmethod(judge)}
-    machine: Any = type("Machine", (BookingMachine,), body)
+    count = _Count(judge)
     try:
-        run_state_machine_as_test(
-            hypothesis.seed(seed)(machine),
-            settings=settings(
-                max_examples=examples,
-                stateful_step_count=_STEPS,
-                deadline=None,
-                database=None,
-                verbosity=Verbosity.quiet,
-                phases=[Phase.generate],
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
+        for restart in range(examples):
+            with contextlib.suppress(Flaky):
+                _search(stage, count, examples - count.judged, seed + restart)
+                return
+            if count.judged >= examples:
+                return
     except _Found as found:
         script = script_of(found.run, found.run.steps[: found.steps])
         again = _Again(stage, judge, found.run.scenario, found.rules)
         shrink(script, again, _stopwatch(shrink_seconds))
     except _Stop as stop:
         raise stop.error from None
+
+
+@define
+class _Count:
+    """Counts what the judge is given."""
+
+    judge: Judge
+    judged: int = 0
+
+    def __call__(self, run: Run) -> frozenset[str]:
+        self.judged += 1
+        return self.judge(run)
+
+
+def _search(stage: Stage, judge: Judge, examples: int, seed: int) -> None:
+    body: dict[str, Any] = {"stage": stage, "judge": staticmethod(judge)}
+    machine: Any = type("Machine", (BookingMachine,), body)
+    run_state_machine_as_test(
+        hypothesis.seed(seed)(machine),
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=_STEPS,
+            deadline=None,
+            database=None,
+            verbosity=Verbosity.quiet,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
 
 
 @define
