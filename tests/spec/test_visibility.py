@@ -13,7 +13,7 @@ import re
 import pytest
 from attrs import evolve
 
-from lastseat.spec.visibility import Attempt, Does, Exchange, Rule, judge
+from lastseat.spec.visibility import Attempt, Does, Exchange, Rule, Snapshot, judge
 from lastseat.spec.vocabulary import BOOKED, CONFLICT, IN_DOUBT, INFRASTRUCTURE, REJECTED, Answer
 
 ANSWERS: dict[str, Answer] = {
@@ -357,8 +357,45 @@ def test_what_is_wrong_is_convicted_by_its_rule_alone(name: str) -> None:
     assert convicted(text) == {rule}
 
 
+TWO = (("b1", 2), ("b2", 1))
+TAKEN_BACK = {
+    "a row is deleted": (Snapshot(5, "r", TWO, 3), Snapshot(50, "r", (("b1", 2),), 1)),
+    "a row holds fewer units": (Snapshot(5, "r", TWO), Snapshot(50, "r", (("b1", 1), ("b2", 1)))),
+    "only the count is lower": (Snapshot(5, "r", TWO, 3), Snapshot(50, "r", TWO, 2)),
+}
+LEFT_ALONE = {
+    "a row is added": (Snapshot(5, "r", TWO, 3), Snapshot(50, "r", (*TWO, ("b3", 1)), 4)),
+    "another resource holds less": (Snapshot(5, "r", TWO, 3), Snapshot(50, "s", (), 0)),
+    "it was gone before anything was committed": (Snapshot(5, "r", TWO), Snapshot(15, "r", ())),
+    "it was gone after all was committed": (Snapshot(45, "r", TWO), Snapshot(50, "r", ())),
+}
+DELETING = history("1: BEGIN → ok\n1: UPDATE → ok\n1: COMMIT → ok\nanswer: REJECTED")
+
+
+@pytest.mark.parametrize("snapshots", TAKEN_BACK.values(), ids=TAKEN_BACK.keys())
+def test_what_a_commit_takes_back_is_a_compensation(snapshots: tuple[Snapshot, ...]) -> None:
+    attempt, exchanges = DELETING
+    (violation,) = judge([attempt], exchanges, snapshots)
+    assert violation.rule is Rule.NO_IMPLICIT_COMPENSATION
+    assert violation.attempt == "a"
+    assert "«COMMIT»" in violation.explanation
+
+
+@pytest.mark.parametrize("snapshots", LEFT_ALONE.values(), ids=LEFT_ALONE.keys())
+def test_what_no_commit_takes_back_is_none(snapshots: tuple[Snapshot, ...]) -> None:
+    attempt, exchanges = DELETING
+    assert list(judge([attempt], exchanges, snapshots)) == []
+
+
+def test_a_commit_that_wrote_nothing_takes_nothing_back() -> None:
+    attempt, exchanges = history("1: BEGIN → ok\n1: SELECT → ok\n1: COMMIT → ok\nanswer: REJECTED")
+    snapshots = TAKEN_BACK["a row is deleted"]
+    assert list(judge([attempt], exchanges, snapshots)) == []
+
+
 def test_every_rule_convicts_something() -> None:
-    assert {rule for rule, _ in WRONG.values()} == set(Rule)
+    of_snapshots = {Rule.NO_IMPLICIT_COMPENSATION}
+    assert {rule for rule, _ in WRONG.values()} | of_snapshots == set(Rule)
 
 
 def test_each_is_judged_by_its_own_statements() -> None:
@@ -375,6 +412,7 @@ def test_a_rule_has_a_title_and_a_sentence() -> None:
     assert {rule.title for rule in Rule} == {
         "no hidden retry",
         "no swallowed error",
+        "no implicit compensation",
         "nothing after the outcome",
         "nothing before the commit",
         "in doubt exactly where it is due",

@@ -29,6 +29,9 @@ class Rule(enum.Enum):
     NO_SWALLOWED_ERROR = (
         "no swallowed error: a COMMIT that the server answered with ROLLBACK is not BOOKED"
     )
+    NO_IMPLICIT_COMPENSATION = (
+        "no implicit compensation: no committed write takes a booking back or lowers a count"
+    )
     NOTHING_AFTER_THE_OUTCOME = (
         "nothing after the outcome: no write, no commit of one, no open transaction, no lock kept"
     )
@@ -68,8 +71,8 @@ class Exchange:
     ``attempt`` is the one that was running, or the client's last one. ``transaction`` numbers the
     transactions of the whole run; an autocommit statement is one of its own. ``commits``: a COMMIT,
     or a write in autocommit. ``answered_at`` is None if no complete answer was delivered;
-    ``applied`` is the definite answer to a commit, None if there was none. ``changed`` counts the rows
-    of a write; none of a ``guarded`` one means that its guard failed. Times are places in one
+    ``applied`` is the definite answer to a commit, None if there was none. ``changed`` counts the
+    rows of a write; none of a ``guarded`` one means that its guard failed. Times are places in one
     logical sequence.
     """
 
@@ -109,6 +112,16 @@ class Attempt:
 
 
 @frozen
+class Snapshot:
+    """The committed bookings of one resource at an instant, and its counter, if it has one."""
+
+    at: int
+    resource: str
+    bookings: tuple[tuple[str, int], ...]
+    booked: int | None = None
+
+
+@frozen
 class Violation:
     """A rule that an attempt broke, and the statements that show it."""
 
@@ -121,8 +134,13 @@ _HEALED = frozenset({"0A000", "26000"})
 """A driver may prepare again what the server no longer knows, for a read before the first write."""
 
 
-def judge(attempts: Iterable[Attempt], exchanges: Iterable[Exchange]) -> Iterator[Violation]:
-    """Every violation of a rule by one of the attempts."""
+def judge(
+    attempts: Iterable[Attempt],
+    exchanges: Sequence[Exchange],
+    snapshots: Iterable[Snapshot] = (),
+) -> Iterator[Violation]:
+    """Every violation of a rule by one of the attempts; ``snapshots`` in the order of time."""
+    yield from compensations(exchanges, snapshots)
     of: dict[str, list[Exchange]] = {}
     for exchange in exchanges:
         of.setdefault(exchange.attempt, []).append(exchange)
@@ -158,6 +176,41 @@ def swallowed_error(attempt: Attempt, exchanges: Sequence[Exchange]) -> str | No
     for exchange in exchanges:
         if exchange.swallowed and exchange.transaction in wrote:
             return "its COMMIT was answered with ROLLBACK, and it said BOOKED"
+    return None
+
+
+def compensations(
+    exchanges: Sequence[Exchange], snapshots: Iterable[Snapshot]
+) -> Iterator[Violation]:
+    """What was booked is gone, or the count is lower, and a write was committed in between.
+
+    Without a commit in between it was not taken back but lost, which is another promise.
+    """
+    wrote = {e.transaction for e in exchanges if e.wrote}
+    commits = [e for e in exchanges if e.commits and e.transaction in wrote]
+    before: dict[str, Snapshot] = {}
+    for now in snapshots:
+        then = before.get(now.resource)
+        before[now.resource] = now
+        what = _taken_back(then, now) if then is not None else None
+        if then is None or what is None:
+            continue
+        for commit in commits:
+            over = commit.answered_at is not None and commit.answered_at <= then.at
+            if commit.sent_at <= now.at and not over:
+                words = f"{what}, when «{commit.text}» of {commit.attempt} was executed"
+                yield Violation(Rule.NO_IMPLICIT_COMPENSATION, commit.attempt, words)
+                break
+
+
+def _taken_back(then: Snapshot, now: Snapshot) -> str | None:
+    held = dict(now.bookings)
+    for booking, units in then.bookings:
+        if held.get(booking, 0) < units:
+            left = held.get(booking, "none")
+            return f"{booking} held {units} of {now.resource}, and then {left}"
+    if then.booked is not None and now.booked is not None and now.booked < then.booked:
+        return f"{now.resource} counted {then.booked}, and then {now.booked}"
     return None
 
 
