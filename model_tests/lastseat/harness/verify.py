@@ -184,7 +184,7 @@ class Verifier:
     def _canary(self, canary: Mutant) -> None:
         """The tool itself is checked: this wrong implementation must be convicted."""
         with self._part(f"canary {canary.name}") as did:
-            rules = self._convict(canary)
+            rules = self.convict(canary)
             if rules & canary.breaks:
                 did(f"convicted: {', '.join(sorted(rules))}")
             else:
@@ -193,7 +193,8 @@ class Verifier:
                     f"the wrong implementation {canary.name} was not convicted: lastseat is broken"
                 )
 
-    def _convict(self, canary: Mutant) -> frozenset[str]:
+    def convict(self, canary: Mutant) -> frozenset[str]:
+        """Run what anybody is run with, until it is convicted; the rules that it broke."""
         out = self.result.out / "canaries" / canary.name
         dsn = self.target.new_database()
         with stage(canary.implementation, dsn, out / "logs", names=CLIENTS[:2]) as ready:
