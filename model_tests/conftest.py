@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from lastseat.harness.campaign import Campaign
-from lastseat.harness.implementations.registry import resolve
 from lastseat.harness.postgres import Server, Target, open_target, start
+from lastseat.harness.registry import resolve
 from lastseat.harness.stage import Stage, stage
 
 

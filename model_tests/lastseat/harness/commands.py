@@ -11,9 +11,9 @@ from rich.table import Table
 from lastseat.harness import record, report
 from lastseat.harness.campaign import Campaign
 from lastseat.harness.implementations.client import Implementation
-from lastseat.harness.implementations.registry import resolve
 from lastseat.harness.mutants.catalogue import CONFORMING, MUTANTS, Mutant
 from lastseat.harness.postgres import Target, open_target
+from lastseat.harness.registry import resolve
 from lastseat.harness.run import Run
 from lastseat.harness.scenario import SCENARIOS, named
 from lastseat.harness.schedule.decision import Diverged

@@ -18,8 +18,8 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 from lastseat.harness.campaign import Campaign
-from lastseat.harness.implementations.registry import resolve
 from lastseat.harness.postgres import open_target
+from lastseat.harness.registry import resolve
 from lastseat.harness.run import Run
 from lastseat.harness.scenario import Scenario, named
 from lastseat.harness.schedule.decision import Decision

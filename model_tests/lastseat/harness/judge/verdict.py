@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from attrs import frozen
 
 from lastseat.harness.judge.instep import Objection
 from lastseat.spec import legality, visibility
-from lastseat.spec.events import History
+from lastseat.spec.events import Audit, History
 from lastseat.spec.rules import Rule
 
 _BOTH_SEE = frozenset({Rule.CAPACITY, Rule.COUNTER, Rule.BOOKED, Rule.REJECTED, Rule.ONE_ID})
@@ -50,14 +50,14 @@ def judge(
     history: History,
     objections: Sequence[Objection],
     attempts: Iterable[visibility.Attempt],
-    exchanges: Iterable[visibility.Exchange],
+    exchanges: Sequence[visibility.Exchange],
 ) -> Judged:
     """Judge a run by its history, by the model that went with it, and by what was on the wire."""
     whole = legality.judge(history)
     findings = [
         Finding(v.rule.value, v.rule.sentence, v.attempts, v.explanation) for v in whole.violations
     ]
-    for seen in visibility.judge(attempts, exchanges):
+    for seen in visibility.judge(attempts, exchanges, _snapshots(history)):
         rule = seen.rule
         findings.append(Finding(rule.title, rule.sentence, (seen.attempt,), seen.explanation))
     return Judged(
@@ -65,6 +65,12 @@ def judge(
         _disagreement(frozenset(v.rule for v in whole.violations), objections),
         whole.not_judged,
     )
+
+
+def _snapshots(history: History) -> Iterator[visibility.Snapshot]:
+    for event in history.events:
+        if isinstance(event, Audit):
+            yield visibility.Snapshot(event.at, event.resource_id, event.bookings, event.booked)
 
 
 def _disagreement(whole: frozenset[Rule], objections: Sequence[Objection]) -> str | None:
