@@ -14,7 +14,7 @@ from lastseat.harness.gate.backends import Backends
 from lastseat.harness.gate.connection import Connection
 from lastseat.harness.gate.events import GateEvent
 from lastseat.harness.gate.gate import Gate
-from lastseat.harness.gate.messages import cut, message, startup
+from lastseat.harness.gate.messages import cut, cut_first, message, startup
 from lastseat.harness.gate.upstream import Upstream
 from lastseat.harness.loop import Loop
 
@@ -181,13 +181,14 @@ class Raw:
         return taken
 
     def until(self, kind: str) -> str:
-        """Read up to a message of this kind and what came with it; the kinds of all of them."""
+        """Read up to the next message of this kind, and not further; the kinds of all of them."""
         found = ""
 
         def there() -> bool:
             nonlocal found
-            found += "".join(m.kind for m in cut(self.data))
-            return kind in found
+            while not found.endswith(kind) and (part := cut_first(self.data)) is not None:
+                found += part.kind
+            return found.endswith(kind)
 
         self._scene.until(there)
         return found
