@@ -7,12 +7,15 @@ kind that the implementation wants. What is recorded speaks the scenario's langu
 from __future__ import annotations
 
 import itertools
+import re
 import uuid
 from collections.abc import Iterator
 from typing import Final
 
 from attrs import Factory, define
 
+_WORD = re.compile(r"[A-Za-z0-9_-]+")
+_INTEGERS_FROM = 1_000_000  # what is shown of a statement tells ids from units by their size
 _KINDS: Final = ("text", "uuid", "integer")
 
 
@@ -31,7 +34,7 @@ class Fresh:
         """A new id; a text id still shows what it stands for."""
         number = next(self._counter)
         if self.kind == "integer":
-            return str(number)
+            return str(_INTEGERS_FROM + number)
         if self.kind == "uuid":
             return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self._prefix}-{number}"))
         return f"{self._prefix}-{number}-{logical}"
@@ -44,12 +47,16 @@ class Names:
     _fresh: Fresh
     _physical: dict[str, str] = Factory(dict)
     _logical: dict[str, str] = Factory(dict)
+    _shown: dict[str, str] = Factory(dict)
 
     def physical(self, logical: str) -> str:
         """What the database sees."""
         if logical not in self._physical:
             self._physical[logical] = self._fresh.id(logical)
-            self._logical[self._physical[logical]] = logical
+            made = self._physical[logical]
+            self._logical[made] = logical
+            # A uuid as a binary parameter is shown without hyphens.
+            self._shown |= {made: logical, made.replace("-", ""): logical}
         return self._physical[logical]
 
     def logical(self, physical: str) -> str:
@@ -57,7 +64,5 @@ class Names:
         return self._logical.get(physical, physical)
 
     def plain(self, words: str) -> str:
-        """A text with the scenario's names in the place of ids."""
-        for physical, logical in self._logical.items():
-            words = words.replace(physical, logical)
-        return words
+        """A text with the scenario's names in the place of ids, where they stand as a whole."""
+        return _WORD.sub(lambda found: self._shown.get(found[0], found[0]), words)
