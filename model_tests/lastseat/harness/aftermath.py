@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from lastseat.harness.run import Attempt, Run
+from lastseat.harness.attempts import Attempt
+from lastseat.harness.run import Run
 from lastseat.harness.schedule.interleavings import to_the_end
 from lastseat.spec.vocabulary import Outcome, Request
 

@@ -13,8 +13,9 @@ from typing import Any
 import msgspec
 from attrs import asdict, frozen
 
+from lastseat.harness.attempts import Attempt
 from lastseat.harness.judge.verdict import Judged, judge
-from lastseat.harness.run import Attempt, Run
+from lastseat.harness.run import Run
 from lastseat.harness.scenario import Scenario
 from lastseat.harness.schedule.decision import Decision, Step
 from lastseat.harness.stage import DEADLINE_MS, GRACE_MS

@@ -11,10 +11,10 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, field
 
+from lastseat.harness.attempts import Attempt, Fired, Meeting
 from lastseat.harness.faults import FAULTS, Fault
-from lastseat.harness.gate.backends import parked
 from lastseat.harness.gate.connection import Connection
 from lastseat.harness.gate.events import Answered, Broken, GateEvent, Opened
 from lastseat.harness.implementations.protocol import Raised, read_attempt
@@ -25,62 +25,14 @@ from lastseat.harness.names import Names
 from lastseat.harness.scenario import Scenario
 from lastseat.harness.schedule.decision import RELEASE, START, Decision, Diverged, Step
 from lastseat.harness.stage import DEADLINE_MS, GRACE_MS, Stage
+from lastseat.harness.stillness import Stillness
 from lastseat.spec import events as history
 from lastseat.spec.resource import State
-from lastseat.spec.vocabulary import Answer, Outcome, Request
+from lastseat.spec.vocabulary import Answer, Request
 
-_FIRST_LOOK = 0.002  # seconds without news before the server is asked who waits for a lock
-_SLOWEST_LOOK = 0.02
-_DYING_LOOK = 0.0005  # seconds: a server process whose client is gone ends within a few of these
 _REST = 0.5  # seconds in which a connection must come to rest after an answer
+_GLANCE = 0.002
 _PATIENCE = (DEADLINE_MS + GRACE_MS) / 1000
-
-
-@frozen
-class Fired:
-    """A fault that met a turn, and whether it was seen to happen."""
-
-    fault: str
-    client: str
-    turn: str
-    seen: bool
-
-
-@define
-class Attempt:
-    """One attempt of this run."""
-
-    name: str
-    client: str
-    request: Request
-    invoked: float
-    answer: Answer | None = None
-    raised: Raised | None = None
-    emitted_at: int | None = None
-    hung: bool = False
-    fenced: bool = False
-
-    @property
-    def running(self) -> bool:
-        return self.emitted_at is None and not self.hung
-
-    @property
-    def in_doubt(self) -> bool:
-        if self.raised is not None:
-            return self.raised.in_doubt
-        return self.answer is not None and self.answer.in_doubt
-
-
-@define
-class _Pending:
-    """A fault that was triggered, until it is seen to have fired."""
-
-    fault: Fault
-    connection: Connection
-    turn: str
-    start: int
-    fired: bool = False
-    end: int | None = None
 
 
 @define
@@ -103,14 +55,11 @@ class Run:
     """The logical instant of the last event."""
     _queues: dict[str, deque[Request]] = field(init=False)
     _busy: dict[str, Attempt] = field(factory=dict, init=False)
-    _parked: frozenset[int] = field(default=frozenset(), init=False)
     _declared: set[str] = field(factory=set, init=False)
     _stale: bool = field(default=True, init=False)
     """Can the database have changed since it was last compared with the model?"""
-    _known_parked: frozenset[int] = field(default=frozenset(), init=False)
-    _dying: dict[int, str] = field(factory=dict, init=False)
-    """Server processes whose connection broke, until they are gone; by whose it was."""
-    _faults: list[_Pending] = field(factory=list, init=False)
+    _stillness: Stillness = field(init=False)
+    _faults: list[Meeting] = field(factory=list, init=False)
     _news: list[str] = field(factory=list, init=False)
     _readings: dict[str, Reading] = field(factory=dict, init=False)
 
@@ -118,6 +67,10 @@ class Run:
         self.names = Names(self.stage.fresh)
         self.sight = Sight(self._tick, self.stage.backends.has_transaction_id, self.stage.known)
         self.instep = InStep(State())
+        staged = self.stage
+        self._stillness = Stillness(
+            staged.gate, staged.backends, staged.loop, self._busy.keys(), self._ending, self._waits
+        )
         self._queues = {name: deque(asked) for name, asked in self.scenario.attempts.items()}
         self.stage.ready(list(self.scenario.attempts))
         self.stage.gate.drain()
@@ -184,10 +137,7 @@ class Run:
 
     def at_gate(self, client: str) -> Connection | None:
         """The client's connection on which a turn waits for a decision."""
-        for connection in self.stage.gate.of(client):
-            if connection.held and connection.in_flight is None:
-                return connection
-        return None
+        return self._stillness.at_gate(client)
 
     # The moves.
 
@@ -237,7 +187,7 @@ class Run:
         connection = self._connection(client)
         assert connection is not None, "a fault that can meet a client meets a connection"
         turn = self._turn_of(client)
-        self._faults.append(_Pending(fault, connection, turn, self._tick()))
+        self._faults.append(Meeting(fault, connection, turn, self._tick()))
         fault.trigger(connection, self.stage.backends)
 
     def _connection(self, client: str) -> Connection | None:
@@ -251,54 +201,15 @@ class Run:
 
     def settle(self) -> None:
         """Wait until nothing more follows. A client that hangs is ended."""
-        pace, end = _FIRST_LOOK, time.monotonic() + _PATIENCE
-        before, self._parked = self._parked, frozenset()
-        while True:
-            self._take_news()
-            if self._at_rest():
-                return
-            if before and before.issuperset(self._working()):
-                # Who waited before may wait still. A lock is free before the answer to the COMMIT
-                # that freed it is sent, so the server knows already.
-                before = frozenset()
-                self._look_at_locks()
-                continue
-            self._known_parked &= self._working().keys()
-            if self.stage.loop.poll(_DYING_LOOK if self._dying else pace):
-                pace = _FIRST_LOOK
-                continue
-            self._look_at_locks()
-            pace = min(pace * 1.5, _SLOWEST_LOOK)
-            if time.monotonic() > end:
-                self._give_up()
-                return
+        if not self._stillness.reached(self._take_news, _PATIENCE):
+            self._give_up()
 
-    def _at_rest(self) -> bool:
-        if any(p.fault.at_once and p.connection.alive for p in self._faults):
-            return False
-        return self._parked.issuperset(self._dying) and all(
-            self.at_gate(name) is not None or self._is_parked(name) for name in self._busy
-        )
+    def _waits(self, who: str) -> None:
+        self.contention += 1
+        self._news.append(f"{who} waits for a lock")
 
-    def _is_parked(self, client: str) -> bool:
-        return any(c.backend_pid in self._parked for c in self.stage.gate.of(client))
-
-    def _working(self) -> dict[int, str]:
-        """The server processes that have not answered yet, and whose they are."""
-        connections = self.stage.gate.open_connections()
-        return {c.backend_pid: c.client for c in connections if c.in_flight is not None}
-
-    def _look_at_locks(self) -> None:
-        working = self._working()
-        waiting = {*working, *self._dying}
-        self._parked = parked(waiting, self.stage.backends.blockers(waiting))
-        for pid in self._parked - self._known_parked:
-            self.contention += 1
-            self._news.append(f"{working.get(pid, 'a lost process')} waits for a lock")
-        self._known_parked = self._parked
-        if self._dying:
-            alive = self.stage.backends.alive(self._dying)
-            self._dying = {pid: whose for pid, whose in self._dying.items() if pid in alive}
+    def _ending(self) -> list[Connection]:
+        return [pending.connection for pending in self._faults if pending.fault.at_once]
 
     def _take_news(self) -> None:
         self._read_gate()
@@ -318,7 +229,7 @@ class Run:
             if isinstance(event, Opened):
                 self.sight.opened(event.connection, event.client, event.backend_pid)
             elif isinstance(event, Broken):
-                self._dying[event.backend_pid] = event.client
+                self._stillness.dying[event.backend_pid] = event.client
                 self._stale = True
             elif isinstance(event, Answered):
                 # In a transaction, open or failed, nothing is committed.
@@ -343,10 +254,10 @@ class Run:
         if isinstance(told, Raised):
             attempt.raised = told
             self._news.append(f"{attempt.client} gets an exception: {told.message}")
-            self.observe()
             self.events.append(
                 history.Raise(attempt.emitted_at, attempt.name, told.message, told.in_doubt, ms)
             )
+            self.observe()
             self.instep.raised(attempt.name, in_doubt=told.in_doubt)
             return
         attempt.answer = told
@@ -357,7 +268,7 @@ class Run:
 
     def observe(self) -> None:
         """Compare every resource with the model, if anything can have been committed."""
-        if self._stale or self._dying:
+        if self._stale or self._stillness.dying:
             self._stale = False
             for resource in self.instep.resources():
                 self._read(resource)
@@ -374,34 +285,23 @@ class Run:
     def _fence(self) -> None:
         """A failed attempt is over for good when its client's connections are gone or at rest."""
         for attempt in self.attempts:
-            failed = attempt.answer is not None and attempt.answer.outcome is Outcome.FAILED
-            if attempt.fenced or attempt.running or not (failed or attempt.raised):
+            if attempt.fenced or not attempt.failed:
                 continue
-            if self._quiet(attempt.client):
+            if self._stillness.at_rest(attempt.client):
                 attempt.fenced = True
                 self.events.append(history.Fence(self._tick(), attempt.name))
                 self.instep.fenced(attempt.name)
 
-    def _quiet(self, client: str) -> bool:
-        return (
-            client not in self._busy
-            and client not in self._dying.values()
-            and all(
-                c.in_flight is None and not c.held and c.status == "I"
-                for c in self.stage.gate.of(client)
-            )
-        )
-
     def _give_up(self) -> None:
         """Nobody moves any more: end the clients that hang."""
         for name in list(self._busy):
-            if self.at_gate(name) is None and not self._is_parked(name):
+            if not self._stillness.moves_not(name):
                 self._busy.pop(name).hung = True
                 self._news.append(f"{name} hangs")
                 self.sight.emitted(name)
                 self.stage.gate.let_pass(name)
                 self.stage.restart(name)
-        for pid in self._dying:
+        for pid in self._stillness.dying:
             self.stage.backends.terminate(pid)
 
     def _tick(self) -> int:
@@ -441,7 +341,7 @@ class Run:
         """What connections at rest still hold, after they had time to let it go."""
         end = time.monotonic() + _REST
         while (open_ := dict(self.sight.at_rest())) and time.monotonic() < end:
-            self.stage.loop.poll(_FIRST_LOOK)
+            self.stage.loop.poll(_GLANCE)
             self._take_news()
         for attempt in open_:
             yield attempt, "its connection is still in a transaction after the answer"

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from attrs import Factory, define
 
-from lastseat.harness.run import Fired, Run
+from lastseat.harness.attempts import Fired
+from lastseat.harness.run import Run
 from lastseat.spec.vocabulary import BOOKED, CONFLICT, IN_DOUBT, INFRASTRUCTURE, REJECTED, Answer
 
 

@@ -1,0 +1,64 @@
+"""What a run consists of: its attempts, and the faults that met them."""
+
+from __future__ import annotations
+
+from attrs import define, frozen
+
+from lastseat.harness.faults import Fault
+from lastseat.harness.gate.connection import Connection
+from lastseat.harness.implementations.protocol import Raised
+from lastseat.spec.vocabulary import Answer, Outcome, Request
+
+
+@frozen
+class Fired:
+    """A fault that met a turn, and whether it was seen to happen."""
+
+    fault: str
+    client: str
+    turn: str
+    seen: bool
+
+
+@define
+class Attempt:
+    """One attempt of this run."""
+
+    name: str
+    client: str
+    request: Request
+    invoked: float
+    answer: Answer | None = None
+    raised: Raised | None = None
+    emitted_at: int | None = None
+    hung: bool = False
+    fenced: bool = False
+
+    @property
+    def running(self) -> bool:
+        return self.emitted_at is None and not self.hung
+
+    @property
+    def failed(self) -> bool:
+        """Did it end in anything but a definite answer of the database's?"""
+        if self.raised is not None:
+            return True
+        return self.answer is not None and self.answer.outcome is Outcome.FAILED
+
+    @property
+    def in_doubt(self) -> bool:
+        if self.raised is not None:
+            return self.raised.in_doubt
+        return self.answer is not None and self.answer.in_doubt
+
+
+@define
+class Meeting:
+    """A fault on its way to a client's turn: when it was triggered, when it was seen and over."""
+
+    fault: Fault
+    connection: Connection
+    turn: str
+    start: int
+    fired: bool = False
+    end: int | None = None

@@ -1,0 +1,113 @@
+"""When does nothing more follow from a decision?
+
+When every client that runs an attempt has a turn at the gate, or waits for a lock that only another
+decision can free; and when the server processes whose connections broke are gone, or wait likewise.
+The server is asked who waits for whom only when an answer is late.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+
+from attrs import define, field
+
+from lastseat.harness.gate.backends import Backends, parked
+from lastseat.harness.gate.connection import Connection
+from lastseat.harness.gate.gate import Gate
+from lastseat.harness.loop import Loop
+
+_FIRST_LOOK = 0.002  # seconds without news before the server is asked who waits for a lock
+_SLOWEST_LOOK = 0.02
+_DYING_LOOK = 0.0005  # seconds: a server process whose client is gone ends within a few of these
+
+
+@define
+class Stillness:
+    """Watches the gate's connections and the server processes behind them.
+
+    ``busy`` are the clients that run an attempt; ``ending`` the connections that a fault ends;
+    ``waits`` is told who begins to wait for a lock.
+    """
+
+    gate: Gate
+    backends: Backends
+    loop: Loop
+    busy: Collection[str]
+    ending: Callable[[], Collection[Connection]]
+    waits: Callable[[str], None]
+    dying: dict[int, str] = field(factory=dict, init=False)
+    """Server processes whose connection broke, until they are gone; by whose it was."""
+    _parked: frozenset[int] = field(default=frozenset(), init=False)
+    _told: frozenset[int] = field(default=frozenset(), init=False)
+    """Those whose waiting has been told."""
+
+    def reached(self, take_news: Callable[[], None], patience: float) -> bool:
+        """Wait until nothing more follows; False when that took more seconds than ``patience``.
+
+        ``take_news`` is called whenever something may have happened.
+        """
+        pace, end = _FIRST_LOOK, time.monotonic() + patience
+        before, self._parked = self._parked, frozenset()
+        while True:
+            take_news()
+            if self._still():
+                return True
+            working = self._working()
+            self._told &= working.keys()
+            if before and before.issuperset(working):
+                # Who waited before may wait still. A lock is free before the answer to the COMMIT
+                # that freed it is sent, so the server knows already.
+                before = frozenset()
+                self._look()
+            elif self.loop.poll(_DYING_LOOK if self.dying else pace):
+                pace = _FIRST_LOOK
+            else:
+                self._look()
+                pace = min(pace * 1.5, _SLOWEST_LOOK)
+                if time.monotonic() > end:
+                    return False
+
+    def at_gate(self, client: str) -> Connection | None:
+        """The client's connection on which a turn waits for a decision."""
+        for connection in self.gate.of(client):
+            if connection.held and connection.in_flight is None:
+                return connection
+        return None
+
+    def moves_not(self, client: str) -> bool:
+        """Does this client wait for a decision, or for another client's lock?"""
+        if self.at_gate(client) is not None:
+            return True
+        return any(c.backend_pid in self._parked for c in self.gate.of(client))
+
+    def at_rest(self, client: str) -> bool:
+        """Is nothing of this client's under way, on any connection or in any server process?"""
+        return (
+            client not in self.busy
+            and client not in self.dying.values()
+            and all(
+                c.in_flight is None and not c.held and c.status == "I" for c in self.gate.of(client)
+            )
+        )
+
+    def _still(self) -> bool:
+        if any(connection.alive for connection in self.ending()):
+            return False
+        return self._parked.issuperset(self.dying) and all(map(self.moves_not, self.busy))
+
+    def _working(self) -> dict[int, str]:
+        """The server processes that have not answered yet, and whose they are."""
+        connections = self.gate.open_connections()
+        return {c.backend_pid: c.client for c in connections if c.in_flight is not None}
+
+    def _look(self) -> None:
+        working = self._working()
+        waiting = {*working, *self.dying}
+        self._parked = parked(waiting, self.backends.blockers(waiting))
+        for pid in self._parked - self._told:
+            self.waits(working.get(pid, "a process that lost its client"))
+        self._told = self._parked
+        if self.dying:
+            alive = self.backends.alive(self.dying)
+            self.dying = {pid: whose for pid, whose in self.dying.items() if pid in alive}
