@@ -55,7 +55,8 @@ def judge(
     """Judge a run by its history, by the model that went with it, and by what was on the wire."""
     whole = legality.judge(history)
     findings = [
-        Finding(v.rule.value, v.rule.sentence, v.attempts, v.explanation) for v in whole.violations
+        Finding(v.rule.value, v.rule.sentence, v.attempts, _where(v.resource) + v.explanation)
+        for v in whole.violations
     ]
     for seen in visibility.judge(attempts, exchanges, _snapshots(history)):
         rule = seen.rule
@@ -71,6 +72,10 @@ def _snapshots(history: History) -> Iterator[visibility.Snapshot]:
     for event in history.events:
         if isinstance(event, Audit):
             yield visibility.Snapshot(event.at, event.resource_id, event.bookings, event.booked)
+
+
+def _where(resource: str | None) -> str:
+    return f"on {resource}, " if resource is not None else ""
 
 
 def _disagreement(whole: frozenset[Rule], objections: Sequence[Objection]) -> str | None:
