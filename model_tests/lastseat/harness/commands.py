@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from lastseat.harness import record, report
@@ -64,7 +65,7 @@ def verify(
     console = _console()
     with open_target(dsn) as target:
         result = Verification(implementation.name, target.describe(), profile.name, seed, out)
-        console.print(f"[bold]lastseat verify[/] {implementation.name} on {result.server}")
+        console.print(f"[bold]lastseat verify[/] {escape(implementation.name)} on {result.server}")
         with report.progress(console) as watcher:
             _run(Verifier(implementation, target, profile, result, watcher, in_process), console)
     report.show(result, console)
@@ -137,7 +138,7 @@ def replay(file: Path, adapter: str | None, dsn: str | None) -> Verdict:
             try:
                 replay_strictly(run, schedule.steps)
             except Diverged as diverged:
-                console.print(f"try {attempt}: diverged: {diverged}")
+                console.print(f"try {attempt}: diverged: {escape(str(diverged))}")
                 continue
             run.finish()
             convicted = campaign.judge(run)

@@ -42,7 +42,7 @@ class _Terminal(Watcher):
         self._status.update(f"{self._part}: {self._runs} runs")
 
     def part_ends(self, part: Part) -> None:
-        self._console.print(f"  {part.name:<26} {part.did:<58} {part.seconds:6.1f} s")
+        self._console.print(f"  {part.name:<26} {escape(part.did):<58} {part.seconds:6.1f} s")
 
 
 @contextmanager
@@ -63,7 +63,7 @@ def show(result: Verification, console: Console) -> None:
         console.print(f"  • {escape(reason)}")
     if not result.finished:
         console.print("  • it was interrupted before it had looked at everything")
-    console.print(f"\nfiles: {result.out}   seed: {result.seed}")
+    console.print(f"\nfiles: {escape(str(result.out))}   seed: {result.seed}")
     console.print(f"[bold {_COLOURS.get(verdict, 'yellow')}]{verdict}[/]")
 
 
@@ -85,14 +85,19 @@ def show_conviction(convicted: Convicted, console: Console) -> None:
     for finding in convicted.findings:
         who = f" ({', '.join(finding.attempts)})" if finding.attempts else ""
         console.print(f"  [bold]{escape(finding.rule)}[/]{who}")
-        console.print(textwrap.indent(textwrap.fill(finding.sentence, 96), "    promised: "[:4]))
-        console.print(f"    seen: {escape(finding.words)}")
+        console.print(_folded("    promised: ", finding.sentence))
+        console.print(_folded("    seen:     ", finding.words))
     console.print("  what happened:")
     for line in convicted.timeline[:_TIMELINE]:
-        console.print(f"    {escape(line)}", soft_wrap=True)
+        console.print(f"    {escape(line)}")
     if len(convicted.timeline) > _TIMELINE:
         console.print(f"    ... {len(convicted.timeline) - _TIMELINE} more lines in the file")
-    console.print(f"  run it again: lastseat replay {convicted.schedule}", soft_wrap=True)
+    console.print(f"  run it again: lastseat replay {escape(str(convicted.schedule))}")
+
+
+def _folded(label: str, words: str) -> str:
+    indent = " " * len(label)
+    return escape(textwrap.fill(words, 96, initial_indent=label, subsequent_indent=indent))
 
 
 def certificate(scenario: Scenario, coverage: Coverage, preemptions: int | None) -> str:

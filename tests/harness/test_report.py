@@ -1,0 +1,101 @@
+"""What the user reads: nothing is lost or torn, whatever the terminal and whatever is told."""
+
+import io
+from pathlib import Path
+
+from rich.console import Console
+
+from lastseat.harness import report
+from lastseat.harness.campaign import Convicted
+from lastseat.harness.judge.verdict import Finding
+from lastseat.harness.verdict import Verdict
+from lastseat.harness.verify import Part, Verification
+
+CONVICTED = Convicted(
+    (
+        Finding(
+            "capacity",
+            "In every committed state the bookings of a resource fit its capacity.",
+            ("alice-1", "bob-1"),
+            "on r1, [red]2 of 1",
+        ),
+    ),
+    tuple(f"{n:3}. alice: SELECT 1 WHERE id = $1 [r{n}]" for n in range(1, 101)),
+    Path("out", "violation-1.schedule.json"),
+    "last-seat",
+)
+
+
+def printed(what, width: int = 40) -> str:
+    """What somebody reads who has a narrow terminal."""
+    file = io.StringIO()
+    what(Console(file=file, width=width, highlight=False, soft_wrap=True))
+    return file.getvalue()
+
+
+def verification(*convicted: Convicted, finished: bool = True, **more: list[str]) -> Verification:
+    return Verification(
+        "optimistic",
+        "PostgreSQL",
+        "quick",
+        7,
+        Path("out"),
+        convicted=list(convicted),
+        finished=finished,
+        **more,
+    )
+
+
+def test_a_finished_part_is_one_line_however_narrow_the_terminal_is() -> None:
+    def part(console: Console) -> None:
+        with report.progress(console) as watcher:
+            watcher.part_begins("last-seat")
+            watcher.part_ends(Part("last-seat", "34 schedules [r1]: all of them", 1.25))
+
+    lines = [line for line in printed(part).splitlines() if "last-seat" in line]
+    assert len(lines) == 1
+    assert "34 schedules [r1]: all of them" in lines[0]
+    assert lines[0].endswith("1.2 s")
+
+
+def test_a_violation_says_what_was_promised_what_was_seen_and_how_to_run_it_again() -> None:
+    text = printed(lambda console: report.show_conviction(CONVICTED, console))
+    assert "violation in scenario last-seat" in text
+    assert "capacity (alice-1, bob-1)" in text
+    assert "promised: In every committed state the bookings of a resource fit its capacity." in text
+    assert "seen:     on r1, [red]2 of 1" in text
+    assert "  1. alice: SELECT 1 WHERE id = $1 [r1]" in text
+    assert "run it again: lastseat replay out/violation-1.schedule.json" in text
+
+
+def test_a_long_timeline_is_cut_and_says_so() -> None:
+    text = printed(lambda console: report.show_conviction(CONVICTED, console))
+    assert "[r60]" in text
+    assert "[r61]" not in text
+    assert "40 more lines in the file" in text
+
+
+def test_the_report_ends_in_the_verdict() -> None:
+    for result, verdict in (
+        (verification(), "pass"),
+        (verification(CONVICTED), "violation"),
+        (verification(reasons=["no attempt was answered REJECTED"]), "inconclusive"),
+        (verification(finished=False), "inconclusive"),
+        (verification(CONVICTED, finished=False, reasons=["[x]"]), "violation"),
+    ):
+        text = printed(lambda console, result=result: report.show(result, console))
+        assert text.splitlines()[-1] == verdict == str(result.verdict())
+
+
+def test_reasons_and_an_interruption_are_listed() -> None:
+    result = verification(finished=False, reasons=["no attempt was answered [REJECTED]"])
+    text = printed(lambda console: report.show(result, console))
+    assert "• no attempt was answered [REJECTED]" in text
+    assert "• it was interrupted before it had looked at everything" in text
+    assert "seed: 7" in text
+
+
+def test_a_violation_outranks_whatever_else_was_found() -> None:
+    worst_first = [Verdict.VIOLATION, Verdict.ERROR, Verdict.INCONCLUSIVE, Verdict.PASS]
+    assert list(Verdict) == worst_first
+    assert [verdict.value for verdict in worst_first] == [1, 3, 2, 0]
