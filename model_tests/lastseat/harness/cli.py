@@ -6,6 +6,7 @@ import argparse
 import random
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -150,6 +151,7 @@ _MISTAKES = (
     ServerError,
     TargetError,
     UnknownScenario,
+    commands.UnknownMutant,
 )
 
 
@@ -165,6 +167,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except _MISTAKES as error:
         print(f"lastseat: {error}", file=sys.stderr)
+        return Verdict.ERROR.value
+    except Exception:  # noqa: BLE001 - Python's own exit code for it would mean a violation
+        traceback.print_exc()
+        print("lastseat: this is a fault of lastseat's own, and no verdict", file=sys.stderr)
         return Verdict.ERROR.value
     return verdict.value
 

@@ -18,6 +18,7 @@ from lastseat.harness.registry import resolve
 from lastseat.harness.run import Run
 from lastseat.harness.scenario import SCENARIOS, named
 from lastseat.harness.schedule.decision import Diverged
+from lastseat.harness.schedule.interleavings import to_the_end
 from lastseat.harness.schedule.replay import replay_strictly
 from lastseat.harness.stage import stage
 from lastseat.harness.verdict import Verdict, worst
@@ -26,6 +27,7 @@ from lastseat.spec import proof
 
 __all__ = [
     "Interrupted",
+    "UnknownMutant",
     "explore",
     "list_mutants",
     "list_scenarios",
@@ -42,6 +44,10 @@ _TRIES = 5
 def _console() -> Console:
     """Long lines are left to the terminal to wrap, so that they can be searched and pasted."""
     return Console(highlight=False, soft_wrap=True)
+
+
+class UnknownMutant(Exception):
+    """None has that name; the message lists those that there are."""
 
 
 class Interrupted(Exception):
@@ -78,6 +84,11 @@ def _run(verifier: Verifier, console: Console) -> None:
     except KeyboardInterrupt:
         report.show(verifier.result, console)
         raise Interrupted(violated=bool(verifier.result.convicted)) from None
+    except Exception as error:
+        # A violation that was found stays one, whatever went wrong later.
+        if not verifier.result.convicted:
+            raise
+        verifier.result.reasons.append(f"it ended early: {error}")
 
 
 def list_scenarios() -> Verdict:
@@ -139,6 +150,8 @@ def replay(file: Path, adapter: str | None, dsn: str | None) -> Verdict:
                 replay_strictly(run, schedule.steps)
             except Diverged as diverged:
                 console.print(f"try {attempt}: diverged: {escape(str(diverged))}")
+                to_the_end(run)  # the clients are needed for the next try
+                run.finish()
                 continue
             run.finish()
             convicted = campaign.judge(run)
@@ -161,7 +174,13 @@ def list_mutants() -> Verdict:
 
 
 def mutants(names: Sequence[str], dsn: str | None, out: Path) -> Verdict:
-    """Verify each of them like any implementation; every wrong one must be convicted."""
+    """Verify each of them like any implementation; every wrong one must be convicted.
+
+    Raises UnknownMutant.
+    """
+    known = {mutant.name for mutant in (*MUTANTS, *CONFORMING)}
+    if unknown := ", ".join(sorted(set(names) - known)):
+        raise UnknownMutant(f"no mutant is called {unknown}; there are {', '.join(sorted(known))}")
     console = _console()
     table = Table("name", "verdict", "by the rules", "runs", "seconds", box=None, pad_edge=False)
     verdict = Verdict.PASS

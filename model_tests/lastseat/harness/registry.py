@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import shlex
+import sys
 from collections.abc import Mapping
 
 from lastseat.harness.implementations.client import Implementation
@@ -20,7 +21,7 @@ BUILT_IN: Mapping[str, Implementation] = {
 def resolve(name: str, adapter: str | None = None) -> Implementation:
     """The implementation that is meant; raises AdapterError with the names there are."""
     if adapter is not None:
-        return Implementation(adapter, tuple(shlex.split(adapter)))
+        return Implementation(adapter, _command(adapter))
     if name in BUILT_IN:
         return BUILT_IN[name]
     module, colon, _ = name.partition(":")
@@ -30,6 +31,18 @@ def resolve(name: str, adapter: str | None = None) -> Implementation:
             f"there is no implementation {name!r}; built in are {known}."
             " Yours is named as package.module:name, or by --adapter 'COMMAND ...'"
         )
+    if "" not in sys.path:  # as in the process that will host it
+        sys.path.insert(0, "")
     if importlib.util.find_spec(module.partition(".")[0]) is None:
         raise AdapterError(f"{module} cannot be imported from here; is it installed?")
     return Implementation.python(name)
+
+
+def _command(adapter: str) -> tuple[str, ...]:
+    try:
+        command = tuple(shlex.split(adapter))
+    except ValueError as error:
+        raise AdapterError(f"--adapter {adapter!r} is no command: {error}") from error
+    if not command:
+        raise AdapterError("--adapter names no command")
+    return command
