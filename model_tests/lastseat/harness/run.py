@@ -16,8 +16,8 @@ from attrs import define, field
 from lastseat.harness.attempts import Attempt, Fired, Meeting
 from lastseat.harness.faults import FAULTS, Fault
 from lastseat.harness.gate.connection import Connection
-from lastseat.harness.gate.events import Answered, Broken, GateEvent, Opened
-from lastseat.harness.implementations.protocol import Raised, read_attempt
+from lastseat.harness.gate.events import Answered, Broken, Garbled, GateEvent, Opened
+from lastseat.harness.implementations.protocol import AdapterError, Raised, read_attempt
 from lastseat.harness.judge.audit import Reading
 from lastseat.harness.judge.instep import InStep
 from lastseat.harness.judge.sight import Sight
@@ -214,7 +214,7 @@ class Run:
     def _take_news(self) -> None:
         self._read_gate()
         for name in list(self._busy):
-            reply = self.stage.client(name).reply
+            reply = self._reply(name)
             if reply is not None:
                 # Whatever the client had sent before it replied has arrived by now.
                 while self.stage.loop.poll(0):
@@ -223,11 +223,34 @@ class Run:
                 self._emit(name, read_attempt(reply))
         self._fence()
 
+    def _reply(self, client: str) -> dict[str, Any] | None:
+        """What the client has replied; None if it has not, or never will.
+
+        A client that dies owes its outcome if a fault has met it; else its adapter is to blame.
+        """
+        try:
+            return self.stage.client(client).reply
+        except AdapterError as error:
+            if not any(meeting.connection.client == client for meeting in self._faults):
+                raise
+            self._lose(client, f"dies: {error}")
+            return None
+
+    def _lose(self, client: str, how: str) -> None:
+        """The client will never answer; the next run gets another one."""
+        self._busy.pop(client).hung = True
+        self._news.append(f"{client} {how}")
+        self.sight.emitted(client)
+        self.stage.gate.let_pass(client)
+        self.stage.restart(client)
+
     def _read_gate(self) -> None:
         events = self.stage.gate.drain()
         for event in events:
             if isinstance(event, Opened):
                 self.sight.opened(event.connection, event.client, event.backend_pid)
+            elif isinstance(event, Garbled):
+                raise AdapterError(f"{event.client} speaks no PostgreSQL: {event.reason}")
             elif isinstance(event, Broken):
                 self._stillness.dying[event.backend_pid] = event.client
                 self._stale = True
@@ -296,11 +319,7 @@ class Run:
         """Nobody moves any more: end the clients that hang."""
         for name in list(self._busy):
             if not self._stillness.moves_not(name):
-                self._busy.pop(name).hung = True
-                self._news.append(f"{name} hangs")
-                self.sight.emitted(name)
-                self.stage.gate.let_pass(name)
-                self.stage.restart(name)
+                self._lose(name, "hangs")
         for pid in self._stillness.dying:
             self.stage.backends.terminate(pid)
 
