@@ -1,0 +1,92 @@
+"""What the README and the documents say is what happens."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lastseat.harness import cli
+from lastseat.harness.implementations import protocol
+from lastseat.harness.implementations.host import Host
+from lastseat.harness.verdict import INTERRUPTED, Verdict
+from lastseat.spec import visibility
+from lastseat.spec.rules import Rule
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+ADAPTERS = (ROOT / "docs" / "adapters.md").read_text()
+CONTRACT = (ROOT / "docs" / "contract.md").read_text()
+
+
+def console(start: str) -> list[str]:
+    """The console block whose first line begins so."""
+    blocks = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+    (found,) = [block for block in blocks if block.startswith(f"$ {start}")]
+    return str(found).splitlines()
+
+
+def test_the_violation_is_printed_as_shown(tmp_path: Path) -> None:
+    command, *shown = console(".venv/bin/lastseat explore")
+    words = command.split()[2:]
+    done = subprocess.run(
+        [sys.executable, "-m", "lastseat.harness.cli", *words, "--out", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == Verdict.VIOLATION.value, done.stderr
+    for line in shown:
+        # Three dots stand for what is left out.
+        parts = [re.escape(part.strip()) for part in line.split("...")]
+        assert re.search(".*".join(parts), done.stdout), f"{line!r} is not in\n{done.stdout}"
+
+
+def test_the_commands_are_those_of_the_table() -> None:
+    (subs,) = (action.choices for action in cli.parser()._actions if action.dest == "command")
+    told = set(re.findall(r"^\| `lastseat (\w+)", README, re.MULTILINE))
+    assert told == set(subs or ())
+
+
+def test_the_exit_codes_are_those_of_the_table() -> None:
+    told = dict(re.findall(r"^\| (\d+) \| (\w+)", README, re.MULTILINE))
+    said = {str(verdict.value): str(verdict) for verdict in Verdict}
+    assert told == {**said, "3": "usage", str(INTERRUPTED): "interrupted"}
+
+
+def test_the_targets_are_in_the_makefile() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"^\$ make (\w+)", README, re.MULTILINE)) <= targets
+
+
+def test_the_contract_names_every_rule() -> None:
+    told = CONTRACT.replace("`", "")
+    for rule in Rule:
+        promised_elsewhere = {Rule.CAPACITY, Rule.COUNTER, Rule.PROGRAMMING_ERROR}
+        assert f"| {rule.value} |" in told or rule in promised_elsewhere, rule.value
+    for seen in visibility.Rule:
+        assert f"| {seen.title} |" in told or seen is visibility.Rule.DOUBT_WHERE_DUE, seen.title
+
+
+@pytest.mark.parametrize(
+    "request_line", re.findall(r"^\| `(\{.*?\})` \| `", ADAPTERS, re.MULTILINE)
+)
+def test_the_host_understands_each_request_of_the_protocol(request_line: str) -> None:
+    request = json.loads(request_line)
+    reply = Host("lastseat.impl.optimistic:optimistic").reply({**request, "dsn": "host=nowhere"})
+    # Without a server it cannot do it; but it must know what it was asked.
+    assert "unknown command" not in json.dumps(reply)
+
+
+def test_the_replies_of_the_protocol_are_read() -> None:
+    rows = re.findall(r"^\| `(\{.*?\})` \| `(\{.*?\})`", ADAPTERS, re.MULTILINE)
+    replies = {json.loads(request)["cmd"]: reply for request, reply in rows}
+    assert set(replies) == {"start", "prepare", "declare", "connect", "attempt", "stop"}
+    start = protocol.decode(replies["start"].encode(), 1)
+    assert protocol.read_start(start["result"]).ids == "text"
+    attempt = protocol.decode(replies["attempt"].encode(), 5)
+    assert str(protocol.read_attempt(attempt)) == "BOOKED"
