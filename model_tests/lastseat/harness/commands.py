@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from hypothesis.configuration import set_hypothesis_home_dir
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -69,6 +70,7 @@ def verify(
 ) -> Verdict:
     """The main job, with progress and a report; raises Interrupted."""
     console = _console()
+    set_hypothesis_home_dir(out / "hypothesis")  # not the folder that the user happens to be in
     with open_target(dsn) as target:
         result = Verification(implementation.name, target.describe(), profile.name, seed, out)
         console.print(f"[bold]lastseat verify[/] {escape(implementation.name)} on {result.server}")
