@@ -34,7 +34,8 @@ def test_the_violation_is_printed_as_shown(tmp_path: Path) -> None:
     command, *shown = console(".venv/bin/lastseat explore")
     words = command.split()[2:]
     done = subprocess.run(
-        [sys.executable, "-m", "lastseat.harness.cli", *words, "--out", str(tmp_path)],
+        [sys.executable, "-m", "lastseat.harness.cli", *words],
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,
