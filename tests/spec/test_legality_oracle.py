@@ -312,14 +312,9 @@ def history_of(case: Case) -> History:
 
 def verdicts(case: Case) -> list[str]:
     record = fold(history_of(case))
-    rules = (
-        effects.capacity,
-        effects.booked,
-        effects.unwarranted,
-        effects.one_id,
-        effects.rejected,
-    )
-    return [str(violation) for rule in rules for violation in rule(record)]
+    rules = (effects.booked, effects.unwarranted, effects.one_id, effects.rejected)
+    found = [*effects.capacity(record, effects.Holdings(record))]
+    return [str(violation) for violation in [*found, *(v for rule in rules for v in rule(record))]]
 
 
 def asked_in_different_ways(case: Case) -> bool:

@@ -7,8 +7,10 @@ promise an unwarranted booking breaks.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import accumulate
+
+from attrs import frozen
 
 from lastseat.spec.events import Audit, Final
 from lastseat.spec.record import BEFORE, NEVER, Attempt, Claim, Record
@@ -20,7 +22,51 @@ NAMED = 10
 """The most attempts that are named as having oversold a resource."""
 
 
-def capacity(record: Record) -> Iterator[Violation]:
+class Holdings:
+    """The bookings that exist on each resource.
+
+    Those of a history that is too large for objects are of another kind: see ``large``.
+    """
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+
+    def total(self, name: str) -> int:
+        """The units of all."""
+        claims = self.record.of_resource[name]
+        return sum(claim.request.requested_units for claim in claims if claim.exists)
+
+    def tip(self, name: str, limit: int) -> Tip | None:
+        """With which of them the excess over ``limit`` became certain; None if there are none."""
+        existing = [claim for claim in self.record.of_resource[name] if claim.exists]
+        existing.sort(key=lambda claim: claim.latest)
+        at = tipping(limit, [claim.request.requested_units for claim in existing])
+        upto = existing[: at + 1]
+        names = tuple(attempt.name for claim in upto for attempt in claim.appliers)
+        return Tip(upto[-1].latest, upto[-1].request.booking_id, names[-NAMED:]) if upto else None
+
+
+def tipping(limit: int, units: Iterable[int]) -> int:
+    """The position in ``units`` with which their sum exceeds ``limit``, else the last one."""
+    last = -1
+    for booked in accumulate(units):
+        last += 1
+        if booked > limit:
+            break
+    return last
+
+
+@frozen
+class Tip:
+    """The booking with which an excess became certain, since when, and the last attempts by then
+    that may have made one."""
+
+    latest: float
+    booking_id: str
+    attempts: tuple[str, ...]
+
+
+def capacity(record: Record, holdings: Holdings) -> Iterator[Violation]:
     """The bookings of a resource fit its capacity, in each snapshot and by what was answered."""
     oversold = set()
     for reading in record.readings():
@@ -29,29 +75,27 @@ def capacity(record: Record) -> Iterator[Violation]:
         total = sum(units for _, units in reading.bookings)
         if total > limit and name not in oversold:
             oversold.add(name)
-            yield _oversold(
-                record, name, limit, f"{_where(reading)} hold {total} of {limit}", total
-            )
+            shown = f"{_where(reading)} hold {total} of {limit}"
+            yield _oversold(holdings.tip(name, limit), name, limit, shown, total)
     for name, resource in record.header.resources.items():
-        total = sum(c.request.requested_units for c in record.of_resource[name] if c.exists)
-        if total > resource.capacity and name not in record.finals and name not in oversold:
+        if name in record.finals or name in oversold:
+            continue
+        total = holdings.total(name)
+        if total > resource.capacity:
             shown = f"what was answered and read shows {total} of {resource.capacity} booked"
-            yield _oversold(record, name, resource.capacity, shown, total)
+            yield _oversold(
+                holdings.tip(name, resource.capacity), name, resource.capacity, shown, total
+            )
 
 
-def _oversold(record: Record, name: str, limit: int, shown: str, total: int) -> Violation:
-    """Names the booking with which the excess became certain, and the last attempts up to it."""
-    existing = [claim for claim in record.of_resource[name] if claim.exists]
-    existing.sort(key=lambda claim: claim.latest)
-    sums = accumulate(claim.request.requested_units for claim in existing)
-    tipped = next((index for index, booked in enumerate(sums) if booked > limit), len(existing) - 1)
-    names = tuple(a.name for claim in existing[: tipped + 1] for a in claim.appliers)
+def _oversold(tip: Tip | None, name: str, limit: int, shown: str, total: int) -> Violation:
     certain = ""
-    if existing and existing[tipped].latest < NEVER:
-        tip = existing[tipped]
-        certain = f"; certain since instant {tip.latest}, with {tip.request.booking_id}"
+    if tip is not None and tip.latest < NEVER:
+        since = "beforehand" if tip.latest == BEFORE else f"since instant {tip.latest}"
+        certain = f"; certain {since}, with {tip.booking_id}"
     text = f"{shown}, {total - limit} too many{certain}"
-    return Violation(Rule.CAPACITY, names[-NAMED:], name, text)
+    names = () if tip is None else tip.attempts
+    return Violation(Rule.CAPACITY, names, name, text, f"{total} > {limit}")
 
 
 def counter(record: Record) -> Iterator[Violation]:
@@ -60,7 +104,8 @@ def counter(record: Record) -> Iterator[Violation]:
         total = sum(units for _, units in reading.bookings)
         if reading.booked is not None and reading.booked != total:
             text = f"the counter says {reading.booked}, {_where(reading)} hold {total}"
-            yield Violation(Rule.COUNTER, (), reading.resource_id, text)
+            fails = f"{reading.booked} != {total}"
+            yield Violation(Rule.COUNTER, (), reading.resource_id, text, fails)
 
 
 def booked(record: Record) -> Iterator[Violation]:
@@ -173,9 +218,14 @@ def _broken_by(attempts: list[Attempt]) -> Rule:
     return Rule.PROGRAMMING_ERROR
 
 
-def rejected(record: Record) -> Iterator[Violation]:
-    """At some moment there was no room and the id was free; and there is no doubt about it."""
-    for failing in shortfalls(record):
+def rejected(
+    record: Record, failures: Iterable[Shortfall | Overdue] | None = None
+) -> Iterator[Violation]:
+    """At some moment there was no room and the id was free; and there is no doubt about it.
+
+    ``failures`` are the rejections that the sweep finds wanting, if it was made elsewhere.
+    """
+    for failing in shortfalls(record) if failures is None else failures:
         if isinstance(failing, Shortfall):
             yield _with_room(record, failing)
         else:
@@ -194,17 +244,19 @@ def _with_room(record: Record, failing: Shortfall) -> Violation:
     request = failing.attempt.request
     limit = record.header.resources[request.resource_id].capacity
     most, units, last = failing.most, request.requested_units, failing.attempt.ended
+    fails = None
     if failing.exact:
+        fails = f"{most} + {units} <= {limit}"
         text = (
             f"REJECTED, but at most {most} of {limit} was booked by instant {last}; "
-            f"{most} + {units} <= {limit}, it takes {limit - units + 1 - most} more to reject it"
+            f"{fails}, it takes {limit - units + 1 - most} more to reject it"
         )
     else:
         text = (
             f"REJECTED at instant {last}, but no choice among the bookings in doubt rejects "
             f"{units} here, bears out the rejections before, and fits {limit} in the end"
         )
-    return Violation(Rule.REJECTED, (failing.attempt.name,), request.resource_id, text)
+    return Violation(Rule.REJECTED, (failing.attempt.name,), request.resource_id, text, fails)
 
 
 def _while_booked(failing: Overdue) -> Violation:
@@ -261,7 +313,7 @@ def _twice(record: Record) -> Iterator[Violation]:
             resource_id = claims[0].request.resource_id if claims else None
             rule = Rule.REVELATION if revealed else Rule.ONE_ID
             text = f"{where} hold {count} rows of {booking_id}"
-            yield Violation(rule, names, resource_id, text)
+            yield Violation(rule, names, resource_id, text, f"rows of {booking_id}: {count} > 1")
 
 
 def _doubt_before(claim: Claim, answers: list[Attempt]) -> bool:

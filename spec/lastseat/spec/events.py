@@ -225,7 +225,7 @@ class MalformedHistory(Exception):
         self.reason = reason
 
 
-class _Disorder(Exception):
+class Disorder(Exception):
     """An event that cannot stand where it stands."""
 
 
@@ -238,20 +238,20 @@ def assemble(items: Iterable[Header | Event]) -> History:
     number = 0
     header: Header | None = None
     events: list[Event] = []
-    order = _Order()
+    order = Order()
     for number, item in enumerate(items, start=1):
         try:
             if isinstance(item, Header):
                 if header is not None:
-                    raise _Disorder("a second header")
+                    raise Disorder("a second header")
                 order.open(item)
                 header = item
             elif header is None:
-                raise _Disorder("the first line must be the header")
+                raise Disorder("the first line must be the header")
             else:
                 order.accept(item)
                 events.append(item)
-        except _Disorder as disorder:
+        except Disorder as disorder:
             raise MalformedHistory(number, str(disorder)) from None
     if header is None:
         raise MalformedHistory(number + 1, "there is no header")
@@ -259,7 +259,7 @@ def assemble(items: Iterable[Header | Event]) -> History:
 
 
 @define
-class _Order:
+class Order:
     """What came so far, as far as it restricts what may come next."""
 
     resources: set[str] = field(factory=set)
@@ -270,47 +270,57 @@ class _Order:
     final: set[str] = field(factory=set)
 
     def open(self, header: Header) -> None:
+        """Begin with ``header``; raises Disorder if its bookings contradict each other."""
         self.resources = set(header.resources)
         ids: set[str] = set()
         for name, resource in header.resources.items():
             if resource.booked > resource.capacity:
-                raise _Disorder(f"the prior bookings exceed the capacity of {name}")
+                raise Disorder(f"the prior bookings exceed the capacity of {name}")
             for booking_id in resource.bookings:
                 if booking_id in ids:
-                    raise _Disorder(f"booking {booking_id} is booked twice beforehand")
+                    raise Disorder(f"booking {booking_id} is booked twice beforehand")
                 ids.add(booking_id)
 
     def accept(self, event: Event) -> None:
+        """Take ``event`` as the next one; raises Disorder if it cannot be."""
         if self.ended:
-            raise _Disorder("an event after the end")
+            raise Disorder("an event after the end")
         if isinstance(event, Final):
             self._read_finally(event)
         elif isinstance(event, Fault):
             if event.end is not None and event.end < event.start:
-                raise _Disorder("a fault that ends before it begins")
+                raise Disorder("a fault that ends before it begins")
             if event.at is not None:
                 self._advance(event.at)
         else:
             self._advance(event.at)
             if self.final and not isinstance(event, End):
-                raise _Disorder("an event after the final bookings")
+                raise Disorder("an event after the final bookings")
             self._place(event)
+
+    def accepts(self, event: Event) -> bool:
+        """Take ``event`` as the next one, if it can be."""
+        try:
+            self.accept(event)
+        except Disorder:
+            return False
+        return True
 
     def _advance(self, at: int) -> None:
         if self.now is not None and at < self.now:
-            raise _Disorder(f"time runs backwards, from {self.now} to {at}")
+            raise Disorder(f"time runs backwards, from {self.now} to {at}")
         self.now = at
 
     def _place(self, event: Event) -> None:
         match event:
             case Invoke(attempt=attempt):
                 if attempt in self.invoked:
-                    raise _Disorder(f"attempt {attempt} is invoked twice")
+                    raise Disorder(f"attempt {attempt} is invoked twice")
                 self.invoked.add(attempt)
             case Emit(attempt=attempt) | Raise(attempt=attempt):
                 self._known(attempt)
                 if attempt in self.emitted:
-                    raise _Disorder(f"attempt {attempt} ends twice")
+                    raise Disorder(f"attempt {attempt} ends twice")
                 self.emitted.add(attempt)
             case Seen(attempt=attempt) | CommitSent(attempt=attempt) | Fence(attempt=attempt):
                 self._known(attempt)
@@ -322,13 +332,13 @@ class _Order:
     def _read_finally(self, event: Final) -> None:
         self._declared(event.resource_id)
         if event.resource_id in self.final:
-            raise _Disorder(f"the final bookings of {event.resource_id} appear twice")
+            raise Disorder(f"the final bookings of {event.resource_id} appear twice")
         self.final.add(event.resource_id)
 
     def _known(self, attempt: str) -> None:
         if attempt not in self.invoked:
-            raise _Disorder(f"attempt {attempt} is not invoked before")
+            raise Disorder(f"attempt {attempt} is not invoked before")
 
     def _declared(self, resource_id: str) -> None:
         if resource_id not in self.resources:
-            raise _Disorder(f"resource {resource_id} is not in the header")
+            raise Disorder(f"resource {resource_id} is not in the header")

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from itertools import accumulate
 
 from lastseat.spec.events import Evidence, What
@@ -29,17 +30,28 @@ WINNER = "winner"
 _UNANSWERED = "its commit was sent and no definite answer came back, so it is in doubt"
 
 
-def _violation(rule: Rule, attempt: Attempt, text: str) -> Violation:
-    return Violation(rule, (attempt.name,), attempt.request.resource_id, text)
+def _violation(rule: Rule, attempt: Attempt, text: str, inequality: str | None = None) -> Violation:
+    return Violation(rule, (attempt.name,), attempt.request.resource_id, text, inequality)
 
 
-class Intervals:
+class Crowd:
+    """Closed intervals of time, given by their sorted starts and their sorted ends."""
+
+    def __init__(self, starts: Sequence[float], ends: Sequence[float]) -> None:
+        self.starts = starts
+        self.ends = ends
+
+    def count(self, start: float, end: float) -> int:
+        """How many of them have an instant in common with the one from ``start`` to ``end``."""
+        return bisect_right(self.starts, end) - bisect_left(self.ends, start)
+
+
+class Intervals(Crowd):
     """Closed intervals of time, asked which others one of them meets."""
 
     def __init__(self, intervals: Iterable[tuple[float, float]]) -> None:
         ordered = sorted(intervals)
-        self.starts = [start for start, _ in ordered]
-        self.ends = sorted(end for _, end in ordered)
+        super().__init__([start for start, _ in ordered], sorted(end for _, end in ordered))
         self._reach = list(accumulate((end for _, end in ordered), max))
 
     def meet(self, start: float, end: float) -> bool:
@@ -47,35 +59,55 @@ class Intervals:
         begun = bisect_right(self.starts, end)
         return begun > 0 and self._reach[begun - 1] >= start
 
-    def count(self, start: float, end: float) -> int:
-        """How many have."""
-        return bisect_right(self.starts, end) - bisect_left(self.ends, start)
 
-
-def _disturbance(attempts: Iterable[Attempt]) -> Intervals:
-    return Intervals((attempt.invoked, attempt.until) for attempt in attempts)
+def _crowd(attempts: Sequence[Attempt]) -> Crowd:
+    return Crowd(
+        sorted(attempt.invoked for attempt in attempts),
+        sorted(attempt.until for attempt in attempts),
+    )
 
 
 class Surroundings:
-    """What went on around each attempt: other attempts, faults, bookings that may have won."""
+    """What went on around each attempt: others, faults, bookings that may have won, or were there.
+
+    A history that is too large for objects has surroundings of another kind: see ``large``.
+    """
 
     def __init__(self, record: Record) -> None:
         self.record = record
-        by_resource: dict[str, list[Attempt]] = defaultdict(list)
-        for attempt in record.attempts:
-            by_resource[attempt.request.resource_id].append(attempt)
-        self._on = {name: _disturbance(attempts) for name, attempts in by_resource.items()}
-        self._anywhere = _disturbance(record.attempts)
+        self._on: dict[str, Crowd] = {}
         self._faults: dict[str, Intervals] = {}
         self._winners: dict[str, Intervals] = {}
+        self._bookings: dict[str, Bookings] = {}
 
     def others(self, attempt: Attempt) -> int:
         """How many other attempts on its resource overlapped it."""
-        on = self._on[attempt.request.resource_id]
-        return on.count(attempt.invoked, attempt.ended) - 1
+        name = attempt.request.resource_id
+        if name not in self._on:
+            self._on[name] = self.crowd(name)
+        return self._on[name].count(attempt.invoked, attempt.ended) - 1
 
     def others_anywhere(self, attempt: Attempt) -> int:
         return self._anywhere.count(attempt.invoked, attempt.ended) - 1
+
+    @cached_property
+    def _anywhere(self) -> Crowd:
+        return self.everybody()
+
+    def crowd(self, name: str) -> Crowd:
+        """All attempts on a resource."""
+        return _crowd(self._by_resource[name])
+
+    def everybody(self) -> Crowd:
+        """All attempts there are."""
+        return _crowd(self.record.attempts)
+
+    @cached_property
+    def _by_resource(self) -> dict[str, list[Attempt]]:
+        found: dict[str, list[Attempt]] = defaultdict(list)
+        for attempt in self.record.attempts:
+            found[attempt.request.resource_id].append(attempt)
+        return found
 
     def faults(self, client: str) -> Intervals:
         """The faults that concern a client."""
@@ -95,12 +127,44 @@ class Surroundings:
         """Whether a booking on its resource may have taken effect during it."""
         name = attempt.request.resource_id
         if name not in self._winners:
-            self._winners[name] = Intervals(
-                (claim.counted_from, claim.latest)
-                for claim in self.record.of_resource[name]
-                if claim.exists or claim.possible
-            )
+            self._winners[name] = Intervals(self.winners(name))
         return self._winners[name].meet(attempt.invoked, attempt.ended)
+
+    def winners(self, name: str) -> Iterable[tuple[float, float]]:
+        """When each booking of a resource may have taken effect."""
+        return (
+            (claim.counted_from, claim.latest)
+            for claim in self.record.of_resource[name]
+            if claim.exists or claim.possible
+        )
+
+    def booked_before(self, attempt: Attempt) -> int:
+        """The units of its resource that were certainly booked when it began."""
+        name = attempt.request.resource_id
+        if name not in self._bookings:
+            self._bookings[name] = Bookings(self.certain(name))
+        return self._bookings[name].before(attempt.invoked)
+
+    def certain(self, name: str) -> Iterable[tuple[float, int]]:
+        """By when each booking that exists on a resource did, and its units."""
+        return (
+            (claim.latest, claim.request.requested_units)
+            for claim in self.record.of_resource[name]
+            if claim.exists
+        )
+
+
+class Bookings:
+    """What is certainly booked before an instant, of bookings that each exist by some instant."""
+
+    def __init__(self, bookings: Iterable[tuple[float, int]]) -> None:
+        ordered = sorted(bookings)
+        self._latest = [latest for latest, _ in ordered]
+        self._sums = [0, *accumulate(units for _, units in ordered)]
+
+    def before(self, instant: float) -> int:
+        """The units of those that exist before ``instant``."""
+        return self._sums[bisect_left(self._latest, instant)]
 
 
 def one_outcome(record: Record) -> Iterator[Violation]:
@@ -123,8 +187,8 @@ def one_outcome(record: Record) -> Iterator[Violation]:
         if limit is not None and took is not None:
             if took > limit:
                 what = "nothing was emitted after" if pending else "the answer took"
-                bound = f"{header.deadline_ms:g} + {header.grace_ms:g} ms"
-                yield _violation(Rule.ONE_OUTCOME, attempt, f"{what} {took:g} ms > {bound}")
+                fails = f"{took:g} ms > {header.deadline_ms:g} + {header.grace_ms:g} ms"
+                yield _violation(Rule.ONE_OUTCOME, attempt, f"{what} {fails}", fails)
         elif pending:
             text = "it neither emitted an outcome nor raised, and the recording is complete"
             yield _violation(Rule.ONE_OUTCOME, attempt, text)
@@ -149,10 +213,10 @@ def conflict(record: Record, around: Surroundings) -> Iterator[Violation]:
                 f"FAILED(CONFLICT), but the server reported none and 0 other attempts overlapped "
                 f"it on {attempt.request.resource_id}, {span}"
             )
-            yield _violation(Rule.CONFLICT, attempt, text)
+            yield _violation(Rule.CONFLICT, attempt, text, "other attempts that overlap: 0 < 1")
         elif alone and around.others_anywhere(attempt) < 1 and not around.disturbed(attempt):
             text = f"FAILED(CONFLICT), but nobody else was there at all, {span}"
-            yield _violation(Rule.CONFLICT, attempt, text)
+            yield _violation(Rule.CONFLICT, attempt, text, "other attempts that overlap: 0 < 1")
         elif told and not states and wins and not around.had_winner(attempt):
             text = (
                 f"FAILED(CONFLICT) by a mechanism that promises a winner, but no booking on "
@@ -227,14 +291,14 @@ def transience(record: Record, around: Surroundings) -> Iterator[Violation]:
                     f"the faults of client {client} ended at instant {over}; they excuse {broken} "
                     f"failed attempts, this is number {earlier + 1} since"
                 )
-                yield _violation(Rule.TRANSIENCE, attempt, text)
+                fails = f"failed attempts: {earlier + 1} > {broken}"
+                yield _violation(Rule.TRANSIENCE, attempt, text, fails)
 
 
 def determinism(record: Record, around: Surroundings) -> Iterator[Violation]:
     """What reached it shows in the answer; left alone, it is answered as the sequential step is."""
     if not record.observed(Evidence.SERVER):
         return
-    firm = {name: _Booked(record, name) for name in record.header.resources}
     for attempt in record.attempts:
         kind = kind_of(attempt)
         if kind is None:
@@ -246,34 +310,23 @@ def determinism(record: Record, around: Surroundings) -> Iterator[Violation]:
                 text = f"{law.because}: {may} may follow, {kind.value} may not"
                 yield _violation(Rule.DETERMINISM, attempt, text)
         elif kind is Kind.BOOKED and around.others(attempt) < 1:
-            booked = firm.get(attempt.request.resource_id)
-            if booked is not None:
-                yield from booked.too_full(attempt)
+            yield from _too_full(record, attempt, around)
 
 
-class _Booked:
-    """What is certainly booked on one resource before an instant."""
-
-    def __init__(self, record: Record, name: str) -> None:
-        self._claims = record.claims
-        self._capacity = record.header.resources[name].capacity
-        claims = [claim for claim in record.of_resource[name] if claim.exists]
-        claims.sort(key=lambda claim: claim.latest)
-        self._latest = [claim.latest for claim in claims]
-        self._sums = [0, *accumulate(claim.request.requested_units for claim in claims)]
-
-    def too_full(self, attempt: Attempt) -> Iterator[Violation]:
-        """The violation, if a first booking was granted where nothing was left."""
-        claim, units = self._claims[attempt.request], attempt.request.requested_units
-        if claim.prior or claim.appliers[0] is not attempt:
-            return
-        before = self._sums[bisect_left(self._latest, attempt.invoked)]
-        if before + units > self._capacity:
-            text = (
-                f"BOOKED with nobody else around, but {before} of {self._capacity} was booked "
-                f"before; {before} + {units} > {self._capacity}"
-            )
-            yield _violation(Rule.DETERMINISM, attempt, text)
+def _too_full(record: Record, attempt: Attempt, around: Surroundings) -> Iterator[Violation]:
+    """A first booking was granted, with nobody else around, where nothing was left."""
+    claim, units = record.claims[attempt.request], attempt.request.requested_units
+    resource = record.header.resources.get(attempt.request.resource_id)
+    if resource is None or claim.prior or claim.appliers[0] is not attempt:
+        return
+    before = around.booked_before(attempt)
+    if before + units > resource.capacity:
+        fails = f"{before} + {units} > {resource.capacity}"
+        text = (
+            f"BOOKED with nobody else around, but {before} of {resource.capacity} was booked "
+            f"before; {fails}"
+        )
+        yield _violation(Rule.DETERMINISM, attempt, text, fails)
 
 
 def programming_error(record: Record) -> Iterator[Violation]:

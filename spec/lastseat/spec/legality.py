@@ -23,7 +23,7 @@ def judge(history: History) -> Judgement:
     record = fold(history)
     around = failures.Surroundings(record)
     violations = (
-        *effects.capacity(record),
+        *effects.capacity(record, effects.Holdings(record)),
         *effects.counter(record),
         *effects.booked(record),
         *effects.unwarranted(record),
@@ -37,10 +37,11 @@ def judge(history: History) -> Judgement:
         *failures.determinism(record, around),
         *failures.programming_error(record),
     )
-    return Judgement(violations, (*_gaps_in_time(record), *_gaps_in_evidence(record)))
+    return Judgement(violations, (*gaps_in_time(record), *gaps_in_evidence(record)))
 
 
-def _gaps_in_time(record: Record) -> Iterator[str]:
+def gaps_in_time(record: Record) -> Iterator[str]:
+    """Names what was not seen of this history to its end."""
     if record.end is None and any(attempt.ended == NEVER for attempt in record.attempts):
         yield "one outcome: the recording has no end, so what is missing may have been cut off"
     if record.header.deadline_ms is None or record.header.grace_ms is None:
@@ -52,9 +53,9 @@ def _gaps_in_time(record: Record) -> Iterator[str]:
             yield "REJECTED: of ids asked for in different ways it is not known what was booked"
 
 
-def _gaps_in_evidence(record: Record) -> Iterator[str]:
-    """Names what the attempts of this history would have been judged by."""
-    kinds = {kind_of(attempt) for attempt in record.attempts}
+def gaps_in_evidence(record: Record, others: frozenset[Kind] = frozenset()) -> Iterator[str]:
+    """Names what the attempts of this history, and ``others``, would have been judged by."""
+    kinds = {kind_of(attempt) for attempt in record.attempts} | others
     faults = record.observed(Evidence.FAULTS)
     if not record.observed(Evidence.SERVER):
         yield "determinism: what reached the attempts was not recorded"

@@ -85,6 +85,8 @@ class Violation:
     attempts: tuple[str, ...]
     resource: str | None
     explanation: str
+    inequality: str | None = None
+    """What fails, with its numbers, as far as the rule is an inequality."""
 
     def __str__(self) -> str:
         names = ", ".join(self.attempts)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from attrs import define, field, frozen
 
@@ -45,29 +45,44 @@ class Overdue:
     rejection: Attempt
 
 
+Timed = tuple[float, int]
+"""An instant and units."""
+
+Step = tuple[float, str, int]
+"""An instant, a resource, and the units that are booked there from then on."""
+
+
 def shortfalls(record: Record) -> Iterator[Shortfall | Overdue]:
     """Every rejection without a moment at which its units did not fit and its id was free."""
-    waiting = _Waiting(record)
+    waiting = Waiting(record)
     if waiting.blocked:
         yield from waiting.run()
-    rejections: dict[str, list[Attempt]] = defaultdict(list)
+    for resource_id, rejected in rejections(record).items():
+        capacity = record.header.resources[resource_id].capacity
+        rejected.sort(key=lambda attempt: attempt.ended)
+        for index, most, exact in with_room(
+            capacity,
+            *bookings(record, resource_id, waiting.moments),
+            [(attempt.ended, attempt.request.requested_units) for attempt in rejected],
+        ):
+            yield Shortfall(rejected[index], most, exact)
+
+
+def rejections(record: Record) -> dict[str, list[Attempt]]:
+    """The rejected attempts of each resource whose truth is decided by the room alone."""
+    found: dict[str, list[Attempt]] = defaultdict(list)
     for claim in record.claims.values():
         if claim.exists or claim.request.resource_id not in record.header.resources:
             continue
-        if not _existing_rivals(record, claim):
-            rejections[claim.request.resource_id] += claim.answered(Outcome.REJECTED)
-    for resource_id, rejected in rejections.items():
-        yield from _of_resource(record, resource_id, rejected, waiting.moments)
+        if not any(rival.exists for rival in record.rivals(claim)):
+            found[claim.request.resource_id] += claim.answered(Outcome.REJECTED)
+    return found
 
 
-def _existing_rivals(record: Record, claim: Claim) -> list[Claim]:
-    return [rival for rival in record.rivals(claim) if rival.exists]
-
-
-def _of_resource(
-    record: Record, resource_id: str, rejected: list[Attempt], moments: dict[Claim, float]
-) -> Iterator[Shortfall]:
-    capacity = record.header.resources[resource_id].capacity
+def bookings(
+    record: Record, resource_id: str, moments: Mapping[Claim, float]
+) -> tuple[list[Timed], list[Timed]]:
+    """What certainly exists on a resource and what may exist, each at its earliest."""
     certain, possible = [], []
     for claim in record.of_resource[resource_id]:
         if claim.exists:
@@ -75,22 +90,36 @@ def _of_resource(
             certain.append((moment, claim.request.requested_units))
         elif claim.possible:
             possible.append((claim.earliest, claim.request.requested_units))
-    certain.sort()
-    possible.sort()
+    return sorted(certain), sorted(possible)
+
+
+def with_room(
+    capacity: int,
+    certain: Sequence[Timed],
+    possible: Sequence[Timed],
+    rejected: Sequence[Timed],
+) -> Iterator[tuple[int, int, bool]]:
+    """The rejections, by their position, for which there was room at every moment.
+
+    All three are in the order of time. With each comes what could have been booked at most, and
+    whether that alone was too little (see ``Shortfall.exact``).
+    """
     sums = _Sums(capacity - sum(units for _, units in certain))
     booked = done = begun = 0
-    for attempt in sorted(rejected, key=lambda attempt: attempt.ended):
-        while done < len(certain) and certain[done][0] <= attempt.ended:
+    for index, (ended, units) in enumerate(rejected):
+        while done < len(certain) and certain[done][0] <= ended:
             booked += certain[done][1]
             done += 1
-        while begun < len(possible) and possible[begun][0] <= attempt.ended:
+        while begun < len(possible) and possible[begun][0] <= ended:
             sums.maybe(possible[begun][1])
             begun += 1
-        needed = capacity - attempt.request.requested_units + 1 - booked
+        needed = capacity - units + 1 - booked
+        if needed <= 0:
+            continue
         if needed > sums.most:
-            yield Shortfall(attempt, booked + sums.most)
+            yield index, booked + sums.most, True
         elif not sums.at_least(needed):
-            yield Shortfall(attempt, booked + sums.most, exact=False)
+            yield index, booked + sums.most, False
 
 
 @define
@@ -127,16 +156,17 @@ class _Sums:
 
 
 @define
-class _Waiting:
+class Waiting:
     """The schedule at the earliest, where ids were asked for in different ways.
 
     A booking is ``blocked`` by the rejections of its id for another request: it takes effect as
     soon as all of them have had a moment without room. What waits only ever waits for earlier
     moments of others, so the schedule in which everything happens as soon as it can is again the
-    one with the most booked at every moment.
+    one with the most booked at every moment. ``steps`` are further bookings, which wait for nobody.
     """
 
     record: Record
+    steps: Sequence[Step] = ()
     blocked: dict[Claim, set[Attempt]] = field(factory=dict)
     moments: dict[Claim, float] = field(factory=dict)
     _blocks: dict[Attempt, list[Claim]] = field(factory=dict)
@@ -160,21 +190,17 @@ class _Waiting:
                 self._blocks.setdefault(attempt, []).append(claim)
 
     def run(self) -> Iterator[Shortfall | Overdue]:
-        agenda: list[tuple[float, int, Claim | Attempt]] = []
+        agenda: list[tuple[float, int, Claim | Attempt | Step]] = []
         for claim in self.record.claims.values():
             if claim.exists or claim.possible:
                 agenda.append((claim.counted_from, len(agenda), claim))
         for attempt in self._blocks:
             agenda.append((attempt.invoked, len(agenda), attempt))
+        agenda += [(step[0], len(agenda) + n, step) for n, step in enumerate(self.steps)]
         agenda.sort(key=lambda entry: entry[:2])
         late = deque(sorted(self._blocks, key=lambda attempt: attempt.ended))
         for index, (now, number, item) in enumerate(agenda):
-            if isinstance(item, Claim):
-                self._begin(item, now)
-            else:
-                need = self.capacity(item) - item.request.requested_units + 1
-                heapq.heappush(self._heaps[item.request.resource_id], (need, number, item))
-            self._settle(item.request.resource_id, now)
+            self._settle(self._take(item, now, number), now)
             # Everything of one instant is concurrent, so who is late shows after all of it.
             following = agenda[index + 1][0] if index + 1 < len(agenda) else NEVER
             while following > now and late and late[0].ended < following:
@@ -182,6 +208,19 @@ class _Waiting:
         for claim, rejection in self._last.items():
             if self.moments.get(claim, NEVER) > claim.latest:
                 yield Overdue(claim, rejection)
+
+    def _take(self, item: Claim | Attempt | Step, now: float, number: int) -> str:
+        """Begin with ``item``; returns the resource that it is about."""
+        if isinstance(item, Claim):
+            self._begin(item, now)
+        elif isinstance(item, Attempt):
+            need = self.capacity(item) - item.request.requested_units + 1
+            heapq.heappush(self._heaps[item.request.resource_id], (need, number, item))
+        else:
+            _, resource_id, units = item
+            self._booked[resource_id] += units
+            return resource_id
+        return item.request.resource_id
 
     def capacity(self, attempt: Attempt) -> int:
         return self.record.header.resources[attempt.request.resource_id].capacity

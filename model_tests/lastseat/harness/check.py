@@ -1,0 +1,185 @@
+"""Judge a recorded history, whoever recorded it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter
+from typing import Any
+
+from attrs import frozen
+
+from lastseat.harness import fastread
+from lastseat.harness.verdict import Verdict
+from lastseat.spec import large
+from lastseat.spec.columns import Columns
+from lastseat.spec.events import MalformedHistory
+from lastseat.spec.record import NEVER
+from lastseat.spec.rules import Judgement, Violation
+
+FORMAT = "lastseat-check/1"
+"""Of what ``--json`` prints: one object on one line."""
+
+SHOWN = 20
+"""How many violations are printed in words; ``--json`` gives all."""
+
+
+@frozen
+class Checked:
+    """A history that could be read, and what is to be said of it."""
+
+    judgement: Judgement
+    undecided: tuple[str, ...]
+    """Why a history without a violation is still not known to be legal."""
+    answers: dict[str, int]
+    """How often each answer was given; ``raised`` and ``pending`` too."""
+    clients: int
+    resources: int
+    reading: float
+    """Seconds."""
+    judging: float
+
+    @property
+    def attempts(self) -> int:
+        return sum(self.answers.values())
+
+    @property
+    def verdict(self) -> Verdict:
+        """A violation counts more than that something is undecided."""
+        if self.judgement.violations:
+            return Verdict.VIOLATION
+        return Verdict.INCONCLUSIVE if self.undecided else Verdict.PASS
+
+
+def check(path: str) -> Checked:
+    """Read the file of that name, ``-`` for the standard input, and judge it.
+
+    Raises:
+        MalformedHistory: it holds no history in the format ``lastseat-history/1``.
+        OSError: it cannot be read.
+    """
+    with fastread.without_collection():
+        began = time.monotonic()
+        columns = fastread.read_path(path)
+        read = time.monotonic()
+        judgement = large.judge(columns)
+        judged = time.monotonic()
+    return Checked(
+        judgement,
+        tuple(_undecided(columns)),
+        _answers(columns),
+        len(set(columns.clients)),
+        len(columns.header.resources),
+        read - began,
+        judged - read,
+    )
+
+
+def _answers(columns: Columns) -> dict[str, int]:
+    counts = Counter(map(str, columns.answers))
+    unanswered = counts.pop("None", 0)
+    pending = columns.ended.count(NEVER)
+    counts.update({"raised": unanswered - pending, "pending": pending})
+    return {answer: count for answer, count in sorted(counts.items()) if count}
+
+
+def _undecided(columns: Columns) -> list[str]:
+    found = []
+    if not len(columns):
+        found.append("no attempt was recorded")
+    if columns.end is None and NEVER in columns.ended:
+        found.append("attempts are pending and the recording has no end: it may be cut off")
+    return found
+
+
+def run(path: str, as_json: bool) -> Verdict:
+    """Check the file of that name, ``-`` for the standard input, and print what came of it."""
+    try:
+        checked = check(path)
+    except MalformedHistory as malformed:
+        _refuse(path, as_json, malformed.reason, malformed.line)
+        return Verdict.ERROR
+    except OSError as error:
+        _refuse(path, as_json, error.strerror or str(error), None)
+        return Verdict.ERROR
+    if as_json:
+        print(json.dumps(_record(path, checked), separators=(",", ":")))
+    else:
+        print("\n".join(_lines(path, checked)))
+    return checked.verdict
+
+
+def _refuse(path: str, as_json: bool, reason: str, line: int | None) -> None:
+    where = path if line is None else f"{path}, line {line}"
+    print(f"lastseat check: {where}: {reason}", file=sys.stderr)
+    if as_json:
+        told = {"verdict": str(Verdict.ERROR), "line": line, "reason": reason}
+        print(json.dumps({"format": FORMAT, "history": path, **told}, separators=(",", ":")))
+
+
+def _lines(path: str, checked: Checked) -> list[str]:
+    answers = ", ".join(f"{count:,} {answer}" for answer, count in checked.answers.items())
+    by = f"{_count(checked.attempts, 'attempt')} by {_count(checked.clients, 'client')}"
+    lines = [
+        f"{path}: {by} on {_count(checked.resources, 'resource')}{answers and ': '}{answers}",
+        f"read in {checked.reading:.2f} s, judged in {checked.judging:.2f} s",
+    ]
+    violations = checked.judgement.violations
+    sentences = set()
+    for violation in violations[:SHOWN]:
+        lines.append(f"VIOLATION of {violation}")
+        if violation.rule not in sentences:
+            sentences.add(violation.rule)
+            lines.append(f"  {violation.rule.value}: {violation.rule.sentence}")
+    if len(violations) > SHOWN:
+        rest = Counter(violation.rule.value for violation in violations[SHOWN:])
+        more = ", ".join(f"{count:,} of {rule}" for rule, count in rest.items())
+        lines.append(f"and {_count(len(violations) - SHOWN, 'more violation')}: {more}")
+    lines += [f"not judged: {gap}" for gap in checked.judgement.not_judged]
+    lines += [f"undecided: {reason}" for reason in checked.undecided]
+    lines.append(f"verdict: {checked.verdict}")
+    return lines
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _record(path: str, checked: Checked) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "history": path,
+        "verdict": str(checked.verdict),
+        "attempts": checked.attempts,
+        "answers": checked.answers,
+        "violations": [_violation(each) for each in checked.judgement.violations],
+        "not_judged": checked.judgement.not_judged,
+        "undecided": checked.undecided,
+        "seconds": {"reading": round(checked.reading, 3), "judging": round(checked.judging, 3)},
+    }
+
+
+def _violation(violation: Violation) -> dict[str, Any]:
+    return {
+        "rule": violation.rule.value,
+        "sentence": violation.rule.sentence,
+        "attempts": violation.attempts,
+        "resource": violation.resource,
+        "explanation": violation.explanation,
+        "inequality": violation.inequality,
+    }
+
+
+def main() -> int:
+    """``python -m lastseat.harness.check``: the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("history", help="a file, may be compressed; - is the standard input")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    args = parser.parse_args()
+    return run(args.history, args.json).value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,320 @@
+"""Reads a recorded history into columns: a million attempts in some seconds.
+
+What is usual is decoded by msgspec, which is as strict as the format except for names that appear
+twice in one object; those are found by counting. Every line that it does not like, for whatever
+reason, is read again by ``history.parse_line``, and every event that cannot come next is held
+against ``events.Order``: so what is refused, and why, is decided in one place only.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Annotated, NoReturn, Protocol
+
+import msgspec
+import zstandard
+
+from lastseat.spec import events
+from lastseat.spec.columns import Columns, Irregular
+from lastseat.spec.events import Disorder, Event, Header, MalformedHistory, assemble
+from lastseat.spec.history import parse_line
+from lastseat.spec.vocabulary import BOOKED, CONFLICT, IN_DOUBT, INFRASTRUCTURE, REJECTED
+
+CHUNK = 1 << 20
+"""How many bytes are read at once."""
+
+STDIN = "-"
+"""The name of the standard input."""
+
+_ANSWERS = {
+    ("BOOKED", None, None): BOOKED,
+    ("REJECTED", None, None): REJECTED,
+    ("FAILED", "CONFLICT", False): CONFLICT,
+    ("FAILED", "INFRASTRUCTURE", False): INFRASTRUCTURE,
+    ("FAILED", "INFRASTRUCTURE", True): IN_DOUBT,
+}
+
+
+Milliseconds = int | float
+Sqlstate = Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Z]{5}\Z")]
+
+
+class _Line(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """A line of the file. Fields that are absent are None; a null in the file is refused."""
+
+    @property
+    def members(self) -> int:
+        """How many members its object has."""
+        raise NotImplementedError
+
+    def put(self, columns: Columns) -> None:
+        """Make it the next event.
+
+        Raises:
+            Irregular: it cannot be, or it says what only the full reader understands.
+        """
+        raise NotImplementedError
+
+
+class _Invoke(_Line, tag="invoke"):
+    at: int
+    attempt: str
+    client: str
+    booking_id: str
+    resource_id: str
+    requested_units: int
+    ms: Milliseconds = None  # type: ignore[assignment]
+
+    @property
+    def members(self) -> int:
+        return 7 if self.ms is None else 8
+
+    def put(self, columns: Columns) -> None:
+        columns.invoke(
+            self.at,
+            self.attempt,
+            self.client,
+            self.booking_id,
+            self.resource_id,
+            self.requested_units,
+            self.ms,
+        )
+
+
+class _Emit(_Line, tag="emit"):
+    at: int
+    attempt: str
+    outcome: str
+    cause: str = None  # type: ignore[assignment]
+    in_doubt: bool = None  # type: ignore[assignment]
+    ms: Milliseconds = None  # type: ignore[assignment]
+
+    @property
+    def members(self) -> int:
+        return (4 if self.cause is None else 6) + (self.ms is not None)
+
+    def put(self, columns: Columns) -> None:
+        answer = _ANSWERS.get((self.outcome, self.cause, self.in_doubt))
+        if answer is None:
+            raise Irregular
+        columns.emit(self.at, self.attempt, answer, self.ms)
+
+
+class _CommitSent(_Line, tag="commit-sent"):
+    at: int
+    attempt: str
+    ms: Milliseconds = None  # type: ignore[assignment]
+
+    @property
+    def members(self) -> int:
+        return 3 + (self.ms is not None)
+
+    def put(self, columns: Columns) -> None:
+        columns.commit_sent(self.at, self.attempt)
+
+
+class _Fence(_CommitSent, tag="fence"):
+    def put(self, columns: Columns) -> None:
+        columns.note(events.Fence(self.at, self.attempt, self.ms))
+
+
+class _Seen(_Line, tag="seen"):
+    at: int
+    attempt: str
+    what: events.What
+    sqlstate: Sqlstate = None  # type: ignore[assignment]
+    phase: events.Phase = None  # type: ignore[assignment]
+    ms: Milliseconds = None  # type: ignore[assignment]
+
+    @property
+    def members(self) -> int:
+        return 4 + sum(value is not None for value in (self.sqlstate, self.phase, self.ms))
+
+    def put(self, columns: Columns) -> None:
+        columns.note(
+            events.Seen(self.at, self.attempt, self.what, self.sqlstate, self.phase, self.ms)
+        )
+
+
+class _Final(_Line, tag="final"):
+    resource_id: str
+    bookings: tuple[tuple[str, int], ...]
+    booked: int = None  # type: ignore[assignment]
+
+    @property
+    def members(self) -> int:
+        return 3 + (self.booked is not None)
+
+    def put(self, columns: Columns) -> None:
+        columns.add(events.Final(self.resource_id, self.bookings, self.booked))
+
+
+_decode = msgspec.json.Decoder(_Invoke | _Emit | _CommitSent | _Fence | _Seen | _Final).decode
+
+
+def _once_each(line: bytes, members: int) -> bool:
+    """Whether no name appears twice in the object; false also where that is hard to tell."""
+    # Outside of strings there is a colon for each member; inside there may be more of them.
+    if line.count(b":") == members:
+        return True
+    spaced = b" :" in line or b"\t:" in line or b"\r:" in line
+    return not spaced and line.count(b'":') == members
+
+
+class _Reader:
+    """Fills the columns, line by line."""
+
+    def __init__(self) -> None:
+        self._columns: Columns | None = None
+        self._number = 0
+
+    def lines(self, lines: list[bytes]) -> None:
+        """Whole lines, without their line breaks."""
+        if self._columns is None and lines:
+            self._open(lines.pop(0))
+        columns = self._columns
+        for number, line in enumerate(lines, start=self._number + 1):
+            try:
+                item = _decode(line)
+                if _once_each(line, item.members):
+                    item.put(columns)
+                else:
+                    self._put_slowly(line, number)
+            except (msgspec.DecodeError, UnicodeDecodeError, Irregular):
+                self._put_slowly(line, number)
+        self._number += len(lines)
+
+    def _open(self, line: bytes) -> None:
+        self._number = 1
+        history = assemble([parse_line(_text(line, 1), 1)])
+        self._columns = Columns(history.header)
+
+    def _put_slowly(self, line: bytes, number: int) -> None:
+        assert self._columns is not None
+        event = parse_line(_text(line, number), number)
+        if isinstance(event, Header):
+            raise MalformedHistory(number, "a second header")
+        try:
+            self._columns.add(event)
+        except Irregular:
+            self._refuse(self._columns, event, number)
+
+    def _refuse(self, columns: Columns, event: Event, number: int) -> NoReturn:
+        try:
+            columns.order().accept(event)
+        except Disorder as disorder:
+            raise MalformedHistory(number, str(disorder)) from None
+        raise AssertionError(f"line {number} is out of order for one reader and not for the other")
+
+    def last(self, rest: bytes) -> Columns:
+        """What follows the last line break; the columns, complete."""
+        if rest:
+            try:
+                self.lines([rest])
+            except MalformedHistory as malformed:
+                reason = f"{malformed.reason}; the file ends within this line"
+                raise MalformedHistory(malformed.line, reason) from None
+        if self._columns is None:
+            assemble([])
+            raise AssertionError("a history without a header")
+        return self._columns
+
+    @property
+    def next_line(self) -> int:
+        """The line after those that were read."""
+        return self._number + 1
+
+
+def _text(line: bytes, number: int) -> str:
+    try:
+        return line.decode()
+    except UnicodeDecodeError as error:
+        raise MalformedHistory(number, f"not UTF-8: {error.reason}") from None
+
+
+def read(file: IO[bytes]) -> Columns:
+    """The history in ``file``, which may be compressed by gzip or zstandard.
+
+    Raises:
+        MalformedHistory: at the first line that cannot stand where it stands, or that is cut off.
+        OSError: the file cannot be read.
+    """
+    reader, rest = _Reader(), b""
+    try:
+        for chunk in _decompressed(file):
+            *lines, rest = (rest + chunk).split(b"\n")
+            reader.lines(lines)
+    except _Corrupt as corrupt:
+        raise MalformedHistory(reader.next_line, str(corrupt)) from None
+    return reader.last(rest)
+
+
+def read_path(path: str) -> Columns:
+    """The history in the file of that name; ``-`` is the standard input. See ``read``."""
+    with without_collection():
+        if path == STDIN:
+            return read(sys.stdin.buffer)
+        with Path(path).open("rb") as file:
+            return read(file)
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """The collector of cycles would look at millions of objects again and again: there are none."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
+
+
+class _Corrupt(Exception):
+    """The compressed data is cut off, or is none."""
+
+
+class _Stream(Protocol):
+    """One compressed stream, of which there may be several in a file."""
+
+    @property
+    def eof(self) -> bool:
+        """It has ended; what follows it is in ``unused_data``."""
+        ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: bytes, /) -> bytes: ...
+
+
+_COMPRESSIONS: Mapping[bytes, Callable[[], _Stream]] = {
+    b"\x1f\x8b": lambda: zlib.decompressobj(wbits=31),
+    b"\x28\xb5\x2f\xfd": lambda: zstandard.ZstdDecompressor().decompressobj(),
+}
+"""By what the data begins with, whatever its name; JSON never begins so."""
+
+
+def _decompressed(file: IO[bytes]) -> Iterator[bytes]:
+    data = file.read(CHUNK)
+    begin = next((each for magic, each in _COMPRESSIONS.items() if data.startswith(magic)), None)
+    stream = None if begin is None else begin()
+    while data:
+        if begin is None or stream is None:
+            yield data
+            data = file.read(CHUNK)
+            continue
+        if stream.eof:
+            stream = begin()
+        try:
+            yield stream.decompress(data)
+        except (zlib.error, zstandard.ZstdError) as error:
+            raise _Corrupt(f"the compressed data is damaged: {error}") from None
+        data = stream.unused_data or file.read(CHUNK)
+    if stream is not None and not stream.eof:
+        raise _Corrupt("the compressed data is cut off")

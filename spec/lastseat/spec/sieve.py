@@ -1,0 +1,278 @@
+"""Which attempts of a large history need to be looked at one by one, and which do not.
+
+A booking id is *plain* if all its attempts asked for the same, every one of them ended at once in
+BOOKED, REJECTED or FAILED(CONFLICT), all but one in CONFLICT, and what else is said of them can
+break no rule that looks at one id alone. All that is left to judge of plain ids is arithmetic over
+a whole resource, and an id that falls short there is plain no longer. The others, some in a
+hundred, go to the judge that explains itself.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+
+from attrs import define, field
+
+from lastseat.spec.columns import Columns, Note
+from lastseat.spec.events import CommitSent, Evidence, Fence, Final, Phase, Seen, What
+from lastseat.spec.failures import WINNER, Crowd, Intervals
+from lastseat.spec.record import NEVER
+from lastseat.spec.vocabulary import BOOKED, CONFLICT, REJECTED, Answer
+
+_REPORTED = dict.fromkeys(("40001", "40P01", "23P01", "55P03"), CONFLICT) | {"23514": REJECTED}
+"""What an attempt is answered that saw just one error, in the most ordinary way."""
+
+
+@define(eq=False)
+class Sieve:
+    """The attempts of ``columns``, sorted into plain ones and others."""
+
+    columns: Columns
+    plain: bytearray
+    """By number: 1 if its id is plain."""
+    decided: dict[int, int] = field(factory=dict)
+    """Which attempt of an id did not end in CONFLICT, by the first one, where that is another."""
+    fences: dict[int, float] = field(factory=dict)
+    reported: set[int] = field(factory=set)
+    """Those in CONFLICT to which the server reported one."""
+    on: dict[str, Sequence[int]] = field(factory=dict)
+    """The attempts on each resource."""
+    _crowds: dict[str, Crowd] = field(factory=dict)
+
+    def first(self, number: int) -> int:
+        """The first attempt of its id."""
+        return self.columns.of_id[self.columns.booking_ids[number]]
+
+    def until(self, number: int) -> float:
+        """Until when it can disturb others: see ``Attempt.until``."""
+        ended, answer = self.columns.ended[number], self.columns.answers[number]
+        if answer is BOOKED or answer is REJECTED:
+            return ended
+        fence = self.fences.get(number, NEVER)
+        return fence if ended == NEVER else max(fence, ended)
+
+    def crowd(self, name: str) -> Crowd:
+        """All attempts on a resource."""
+        if name not in self._crowds:
+            self._crowds[name] = self.crowd_of(self.on[name])
+        return self._crowds[name]
+
+    def crowd_of(self, numbers: Sequence[int]) -> Crowd:
+        """Some attempts, in the order of their invocations."""
+        invoked = self.columns.invoked
+        return Crowd([invoked[n] for n in numbers], sorted(map(self.until, numbers)))
+
+    def answered(self, answer: Answer, name: str) -> list[int]:
+        """The plain attempts on a resource that were answered so, in the order of their claims."""
+        plain, answers = self.plain, self.columns.answers
+        found = [n for n in self.on.get(name, ()) if answers[n] is answer and plain[n]]
+        if self.columns.again:
+            found.sort(key=self.first)
+        return found
+
+    def unexplained(self, final: Final) -> Final:
+        """Its rows without those of plain bookings."""
+        rows = (row for row in final.bookings if not self._explained(row[0]))
+        return Final(final.resource_id, tuple(rows), final.booked)
+
+    def _explained(self, booking_id: str) -> bool:
+        first = self.columns.of_id.get(booking_id)
+        return first is not None and bool(self.plain[first])
+
+    def granted(self, name: str) -> list[tuple[float, int]]:
+        """From when on each plain booking on a resource counts, at the earliest, and its units."""
+        at, units = self._earliest, self.columns.units
+        return sorted((at[n] or 0, units[n]) for n in self.answered(BOOKED, name))
+
+    def won(self, name: str) -> list[tuple[float, float]]:
+        """When each plain booking on a resource may have taken effect, from the first instant to
+        the last."""
+        ended = self.columns.ended
+        return [(self._earliest[n] or 0, ended[n]) for n in self.answered(BOOKED, name)]
+
+    @property
+    def _earliest(self) -> Sequence[int | None]:
+        """For a plain booking: when it may have come to exist at the earliest."""
+        watched = Evidence.COMMITS in self.columns.header.observed
+        return self.columns.commits if watched else self.columns.invoked
+
+
+def sift(columns: Columns) -> Sieve:
+    """Sort the attempts."""
+    sieve = Sieve(columns, bytearray(b"\1") * len(columns))
+    _by_resource(sieve)
+    _by_answers(sieve)
+    _by_notes(sieve)
+    _by_requests(sieve)
+    _by_commits(sieve)
+    _by_rows(sieve)
+    _spread(sieve)
+    for name in columns.header.resources:
+        _by_conflicts(sieve, name)
+        _by_room(sieve, name)
+    _spread(sieve)
+    return sieve
+
+
+def _exclude(sieve: Sieve, numbers: Iterable[int]) -> None:
+    for number in numbers:
+        sieve.plain[number] = 0
+
+
+def _by_resource(sieve: Sieve) -> None:
+    """Unknown resources are not plain, nor those that were read in between."""
+    columns = sieve.columns
+    names = set(columns.resources)
+    if len(names) == 1:
+        sieve.on = dict.fromkeys(names, range(len(columns)))
+    else:
+        on: dict[str, list[int]] = defaultdict(list)
+        for number, name in enumerate(columns.resources):
+            on[name].append(number)
+        sieve.on = dict(on)
+    read = {audit.resource_id for audit in columns.audits}
+    for name in names:
+        if name in read or name not in columns.header.resources:
+            _exclude(sieve, sieve.on[name])
+
+
+def _by_answers(sieve: Sieve) -> None:
+    columns = sieve.columns
+    usual = (BOOKED, REJECTED, CONFLICT)
+    answers = enumerate(columns.answers)
+    _exclude(sieve, [number for number, answer in answers if answer not in usual])
+    _exclude(sieve, columns.times)
+    if min(columns.units, default=1) < 1:
+        _exclude(sieve, [number for number, units in enumerate(columns.units) if units < 1])
+
+
+def _by_notes(sieve: Sieve) -> None:
+    """A fence, commits, and one error that is answered as it must be, are nothing unusual."""
+    for number, notes in sieve.columns.notes.items():
+        fences = [note.at for note in notes if isinstance(note, Fence)]
+        if fences:
+            sieve.fences[number] = min(fences)
+        rest = [note for note in notes if not isinstance(note, Fence | CommitSent)]
+        answer = sieve.columns.answers[number]
+        if not rest:
+            continue
+        if len(rest) == 1 and answer is not None and _follows(answer, rest[0]):
+            if answer is CONFLICT:
+                sieve.reported.add(number)
+        else:
+            sieve.plain[number] = 0
+
+
+def _follows(answer: Answer, note: Note) -> bool:
+    return (
+        isinstance(note, Seen)
+        and note.what is What.ERROR
+        and note.phase is not Phase.CALLER
+        and _REPORTED.get(note.sqlstate or "") is answer
+    )
+
+
+def _by_requests(sieve: Sieve) -> None:
+    """Attempts of one id asked for the same, and one of them at most was no CONFLICT."""
+    columns = sieve.columns
+    for resource in columns.header.resources.values():
+        for booking_id in resource.bookings:
+            if booking_id in columns.of_id:
+                sieve.plain[columns.of_id[booking_id]] = 0
+    for number in columns.again:
+        first = sieve.first(number)
+        alike = columns.units[number] == columns.units[first]
+        if not alike or columns.resources[number] != columns.resources[first]:
+            sieve.plain[first] = 0
+        if columns.answers[number] is not CONFLICT:
+            if columns.answers[first] is CONFLICT and first not in sieve.decided:
+                sieve.decided[first] = number
+            else:
+                sieve.plain[first] = 0
+
+
+def _by_commits(sieve: Sieve) -> None:
+    """Where commits were watched, a booking was preceded by one."""
+    columns = sieve.columns
+    if Evidence.COMMITS not in columns.header.observed:
+        return
+    for number, answer in enumerate(columns.answers):
+        if answer is BOOKED:
+            sent = columns.commits[number]
+            if sent is None or sent > columns.ended[number]:
+                sieve.plain[number] = 0
+
+
+def _by_rows(sieve: Sieve) -> None:
+    """In the end there is one row for each BOOKED, with its units, and no other."""
+    columns = sieve.columns
+    found = bytearray(len(columns))
+    for final in columns.finals.values():
+        for booking_id, units in final.bookings:
+            first = columns.of_id.get(booking_id)
+            if first is None:
+                continue
+            number = sieve.decided.get(first, first)
+            if (
+                columns.answers[number] is BOOKED
+                and not found[number]
+                and columns.units[number] == units
+                and columns.resources[number] == final.resource_id
+            ):
+                found[number] = 1
+            else:
+                sieve.plain[first] = 0
+    for name in columns.finals:
+        numbers, answers = sieve.on.get(name, ()), columns.answers
+        _exclude(sieve, [n for n in numbers if answers[n] is BOOKED and not found[n]])
+
+
+def _by_conflicts(sieve: Sieve, name: str) -> None:
+    """A conflict that nobody reported has somebody who overlaps it, and a winner if promised."""
+    columns = sieve.columns
+    wins = WINNER in columns.header.promises and Evidence.SERVER in columns.header.observed
+    conflicts = [n for n in sieve.answered(CONFLICT, name) if n not in sieve.reported]
+    if not conflicts:
+        return
+    crowd = sieve.crowd(name)
+    winners = Intervals(sieve.won(name) if wins else ())
+    for number in conflicts:
+        begin, end = columns.invoked[number], columns.ended[number]
+        if crowd.count(begin, end) < 2 or (wins and not winners.meet(begin, end)):
+            sieve.plain[number] = 0
+
+
+def _by_room(sieve: Sieve, name: str) -> None:
+    """A booking that nobody overlapped found room for itself, whatever became of those in doubt."""
+    columns = sieve.columns
+    if Evidence.SERVER not in columns.header.observed:
+        return
+    capacity = columns.header.resources[name].capacity
+    units = columns.units
+    other = columns.header.resources[name].booked
+    other += sum(max(0, units[n]) for n in sieve.on.get(name, ()) if not sieve.plain[n])
+    booked = sieve.answered(BOOKED, name)
+    if sum(units[n] for n in booked) + other <= capacity:
+        return
+    booked.sort(key=columns.ended.__getitem__)
+    ends = [columns.ended[n] for n in booked]
+    sums = list(accumulate((units[n] for n in booked), initial=other))
+    for number in booked:
+        before = sums[bisect_left(ends, columns.invoked[number])]
+        if before + units[number] <= capacity:
+            continue
+        if sieve.crowd(name).count(columns.invoked[number], columns.ended[number]) < 2:
+            sieve.plain[number] = 0
+
+
+def _spread(sieve: Sieve) -> None:
+    """An id is plain only if all its attempts are."""
+    for number in sieve.columns.again:
+        if not sieve.plain[number]:
+            sieve.plain[sieve.first(number)] = 0
+    for number in sieve.columns.again:
+        if not sieve.plain[sieve.first(number)]:
+            sieve.plain[number] = 0
