@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 from attrs import Factory, define, frozen
@@ -16,7 +16,7 @@ from lastseat.harness.modelled import check_model
 from lastseat.harness.mutants.catalogue import CANARIES, Mutant
 from lastseat.harness.postgres import Target
 from lastseat.harness.scenario import CLIENTS, SCENARIOS, WARM_UP, Scenario
-from lastseat.harness.stage import stage
+from lastseat.harness.stage import Stage, stage
 from lastseat.harness.verdict import Verdict, worst
 from lastseat.harness.witness import Witness
 
@@ -121,18 +121,10 @@ class Verifier:
     def run_implementation(self) -> None:
         """All that is run against the implementation itself."""
         result = self.result
-        logs = result.out / "logs"
-        with self._part("stage") as did:
-            setting = stage(
-                self.implementation,
-                self.target.new_database(),
-                logs,
-                names=CLIENTS,
-                in_process=self.in_process,
-            )
-            ready = setting.__enter__()
-            did(f"{len(CLIENTS)} clients of {ready.declared.name}")
-        try:
+        with ExitStack() as stack:
+            with self._part("stage") as did:
+                ready = stack.enter_context(self._stage())
+                did(f"{len(CLIENTS)} clients of {ready.declared.name}")
             campaign = Campaign(
                 ready,
                 result.out,
@@ -145,8 +137,15 @@ class Verifier:
                 self._campaign(campaign)
             finally:
                 result.reasons.extend(campaign.reasons())
-        finally:
-            setting.__exit__(None, None, None)
+
+    def _stage(self) -> AbstractContextManager[Stage]:
+        return stage(
+            self.implementation,
+            self.target.new_database(),
+            self.result.out / "logs",
+            names=CLIENTS,
+            in_process=self.in_process,
+        )
 
     def _campaign(self, campaign: Campaign) -> None:
         with self._part(WARM_UP.name) as did:
