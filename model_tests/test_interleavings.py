@@ -115,6 +115,18 @@ def test_four_turns_each_have_70(campaign: CAMPAIGN) -> None:
     assert coverage.schedules == comb(8, 4)
 
 
+def test_turns_amidst_another_attempt_are_counted_on_the_same_resource_only(
+    campaign: CAMPAIGN,
+) -> None:
+    together, apart = campaign("optimistic"), campaign("optimistic")
+    explored(together, "last-seat", preemptions=0)
+    assert (together.witness.overlaps, together.witness.contention) == (0, 0)
+    together.scenario(named("last-seat"), preemptions=1)
+    assert together.witness.overlaps > 0
+    explored(apart, "two-resources", preemptions=1)
+    assert (apart.witness.overlaps, apart.witness.contention) == (0, 0)
+
+
 @pytest.mark.parametrize("bound", range(4))
 def test_a_bound_on_preemptions_keeps_exactly_the_schedules_within_it(
     campaign: CAMPAIGN, bound: int

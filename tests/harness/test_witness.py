@@ -61,8 +61,11 @@ def test_somebody_must_have_been_booked_whom_no_fault_touched() -> None:
 
 
 def test_two_must_have_contended() -> None:
+    """Not every mechanism waits for locks: turns that overlap are contention, too."""
     witness = complete()
-    witness.contention = 0
+    witness.contention, witness.overlaps = 0, 1
+    assert verdict(witness) is Verdict.PASS
+    witness.contention, witness.overlaps = 0, 0
     (reason,) = witness.missing()
     assert "contended" in reason
     assert verdict(witness) is Verdict.INCONCLUSIVE

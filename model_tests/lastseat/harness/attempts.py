@@ -31,6 +31,8 @@ class Attempt:
     answer: Answer | None = None
     raised: Raised | None = None
     emitted_at: int | None = None
+    under_way: bool = False
+    """Has one of its turns been released?"""
     hung: bool = False
     fenced: bool = False
 

@@ -72,6 +72,7 @@ def _witnessed(witness: Witness) -> Table:
     table.columns[1].justify = "right"
     for answer in ANSWERS:
         table.add_row(str(answer), f"{witness.answers[answer]:,}")
+    table.add_row("turns amidst another's attempt", f"{witness.overlaps:,}")
     table.add_row("waits for another's lock", f"{witness.contention:,}")
     for name, fault in FAULTS.items():
         table.add_row(f"{name}: {fault.words}", f"{witness.fired[name]:,}")

@@ -47,6 +47,8 @@ class Run:
     attempts: list[Attempt] = field(factory=list, init=False)
     sight: Sight = field(init=False)
     instep: InStep = field(init=False)
+    overlaps: int = field(default=0, init=False)
+    """How often a turn went to the server in the middle of another attempt on its resource."""
     contention: int = field(default=0, init=False)
     """How often a client waited for another one's lock."""
     left_behind: dict[str, str] = field(factory=dict, init=False)
@@ -106,6 +108,7 @@ class Run:
             waiting = self.at_gate(decision.client)
             if waiting is None:
                 raise Diverged(f"«{decision}», and no turn of {decision.client} waits")
+            self._note_overlap(decision.client)
             waiting.release()
         else:
             if decision.move not in faults:
@@ -203,6 +206,15 @@ class Run:
         """Wait until nothing more follows. A client that hangs is ended."""
         if not self._stillness.reached(self._take_news, _PATIENCE):
             self._give_up()
+
+    def _note_overlap(self, client: str) -> None:
+        mine = self._busy[client]
+        mine.under_way = True
+        self.overlaps += any(
+            other.under_way and other.request.resource_id == mine.request.resource_id
+            for other in self._busy.values()
+            if other is not mine
+        )
 
     def _waits(self, who: str) -> None:
         self.contention += 1

@@ -21,6 +21,7 @@ class Witness:
     undisturbed: Counter[Answer] = Factory(Counter)
     """Answers of clients that no fault of their run touched."""
     raised: int = 0
+    overlaps: int = 0
     contention: int = 0
     fired: Counter[str] = Factory(Counter)
     unseen: list[Fired] = Factory(list)
@@ -31,6 +32,7 @@ class Witness:
         report = run.fault_report()
         disturbed = {fired.client for fired in report}
         self.runs += 1
+        self.overlaps += run.overlaps
         self.contention += run.contention
         for attempt in run.attempts:
             if attempt.answer is None:
@@ -52,7 +54,7 @@ class Witness:
         for answer in (REJECTED, CONFLICT, INFRASTRUCTURE, IN_DOUBT):
             if not self.answers[answer]:
                 yield f"no attempt was answered {answer}"
-        if not self.contention:
-            yield "no two clients contended for anything: neither waited for the other's lock"
+        if not self.overlaps and not self.contention:
+            yield "no two clients contended for anything: no turn came in another's attempt"
         for fired in self.unseen:
             yield f"{fired.fault} at «{fired.turn}» of {fired.client} was not seen to happen"
