@@ -20,7 +20,7 @@ import msgspec
 import zstandard
 
 from lastseat.spec import events
-from lastseat.spec.columns import Columns, Irregular
+from lastseat.spec.columns import CODES, Columns, Irregular
 from lastseat.spec.events import Disorder, Event, Header, MalformedHistory, assemble
 from lastseat.spec.history import parse_line
 from lastseat.spec.vocabulary import BOOKED, CONFLICT, IN_DOUBT, INFRASTRUCTURE, REJECTED
@@ -31,12 +31,12 @@ CHUNK = 1 << 20
 STDIN = "-"
 """The name of the standard input."""
 
-_ANSWERS = {
-    ("BOOKED", None, None): BOOKED,
-    ("REJECTED", None, None): REJECTED,
-    ("FAILED", "CONFLICT", False): CONFLICT,
-    ("FAILED", "INFRASTRUCTURE", False): INFRASTRUCTURE,
-    ("FAILED", "INFRASTRUCTURE", True): IN_DOUBT,
+_CODES = {
+    ("BOOKED", None, None): CODES[BOOKED],
+    ("REJECTED", None, None): CODES[REJECTED],
+    ("FAILED", "CONFLICT", False): CODES[CONFLICT],
+    ("FAILED", "INFRASTRUCTURE", False): CODES[INFRASTRUCTURE],
+    ("FAILED", "INFRASTRUCTURE", True): CODES[IN_DOUBT],
 }
 
 
@@ -47,16 +47,12 @@ Sqlstate = Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Z]{5}\Z")]
 class _Line(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     """A line of the file. Fields that are absent are None; a null in the file is refused."""
 
-    @property
-    def members(self) -> int:
-        """How many members its object has."""
-        raise NotImplementedError
-
-    def put(self, columns: Columns) -> None:
-        """Make it the next event.
+    def put(self, columns: Columns, names: int) -> None:
+        """Make it the next event; ``names`` are as many as stand in its object.
 
         Raises:
-            Irregular: it cannot be, or it says what only the full reader understands.
+            Irregular: it cannot be, or it says what only the full reader understands; also if one
+                of the names stands there twice.
         """
         raise NotImplementedError
 
@@ -70,11 +66,9 @@ class _Invoke(_Line, tag="invoke"):
     requested_units: int
     ms: Milliseconds = None  # type: ignore[assignment]
 
-    @property
-    def members(self) -> int:
-        return 7 if self.ms is None else 8
-
-    def put(self, columns: Columns) -> None:
+    def put(self, columns: Columns, names: int) -> None:
+        if names != (7 if self.ms is None else 8):
+            raise Irregular
         columns.invoke(
             self.at,
             self.attempt,
@@ -94,15 +88,13 @@ class _Emit(_Line, tag="emit"):
     in_doubt: bool = None  # type: ignore[assignment]
     ms: Milliseconds = None  # type: ignore[assignment]
 
-    @property
-    def members(self) -> int:
-        return (4 if self.cause is None else 6) + (self.ms is not None)
-
-    def put(self, columns: Columns) -> None:
-        answer = _ANSWERS.get((self.outcome, self.cause, self.in_doubt))
-        if answer is None:
+    def put(self, columns: Columns, names: int) -> None:
+        if names != (4 if self.cause is None else 6) + (self.ms is not None):
             raise Irregular
-        columns.emit(self.at, self.attempt, answer, self.ms)
+        code = _CODES.get((self.outcome, self.cause, self.in_doubt))
+        if code is None:
+            raise Irregular
+        columns.emit(self.at, self.attempt, code, self.ms)
 
 
 class _CommitSent(_Line, tag="commit-sent"):
@@ -110,16 +102,20 @@ class _CommitSent(_Line, tag="commit-sent"):
     attempt: str
     ms: Milliseconds = None  # type: ignore[assignment]
 
-    @property
-    def members(self) -> int:
-        return 3 + (self.ms is not None)
-
-    def put(self, columns: Columns) -> None:
+    def put(self, columns: Columns, names: int) -> None:
+        if names != 3 + (self.ms is not None):
+            raise Irregular
         columns.commit_sent(self.at, self.attempt)
 
 
-class _Fence(_CommitSent, tag="fence"):
-    def put(self, columns: Columns) -> None:
+class _Fence(_Line, tag="fence"):
+    at: int
+    attempt: str
+    ms: Milliseconds = None  # type: ignore[assignment]
+
+    def put(self, columns: Columns, names: int) -> None:
+        if names != 3 + (self.ms is not None):
+            raise Irregular
         columns.note(events.Fence(self.at, self.attempt, self.ms))
 
 
@@ -131,11 +127,9 @@ class _Seen(_Line, tag="seen"):
     phase: events.Phase = None  # type: ignore[assignment]
     ms: Milliseconds = None  # type: ignore[assignment]
 
-    @property
-    def members(self) -> int:
-        return 4 + sum(value is not None for value in (self.sqlstate, self.phase, self.ms))
-
-    def put(self, columns: Columns) -> None:
+    def put(self, columns: Columns, names: int) -> None:
+        if names != 4 + sum(value is not None for value in (self.sqlstate, self.phase, self.ms)):
+            raise Irregular
         columns.note(
             events.Seen(self.at, self.attempt, self.what, self.sqlstate, self.phase, self.ms)
         )
@@ -146,24 +140,20 @@ class _Final(_Line, tag="final"):
     bookings: tuple[tuple[str, int], ...]
     booked: int = None  # type: ignore[assignment]
 
-    @property
-    def members(self) -> int:
-        return 3 + (self.booked is not None)
-
-    def put(self, columns: Columns) -> None:
+    def put(self, columns: Columns, names: int) -> None:
+        if names != 3 + (self.booked is not None):
+            raise Irregular
         columns.add(events.Final(self.resource_id, self.bookings, self.booked))
 
 
 _decode = msgspec.json.Decoder(_Invoke | _Emit | _CommitSent | _Fence | _Seen | _Final).decode
 
 
-def _once_each(line: bytes, members: int) -> bool:
-    """Whether no name appears twice in the object; false also where that is hard to tell."""
-    # Outside of strings there is a colon for each member; inside there may be more of them.
-    if line.count(b":") == members:
-        return True
-    spaced = b" :" in line or b"\t:" in line or b"\r:" in line
-    return not spaced and line.count(b'":') == members
+def _mark(lines: bytes) -> bytes:
+    """What stands behind each name, and elsewhere only within strings: counting it never gives
+    less than the number of names."""
+    spaced = b" :" in lines or b"\t:" in lines or b"\r:" in lines
+    return b":" if spaced else b'":'
 
 
 class _Reader:
@@ -173,36 +163,31 @@ class _Reader:
         self._columns: Columns | None = None
         self._number = 0
 
-    def lines(self, lines: list[bytes]) -> None:
-        """Whole lines, without their line breaks."""
-        if self._columns is None and lines:
-            self._open(lines.pop(0))
+    def lines(self, text: bytes) -> None:
+        """Whole lines, without the last line break."""
+        lines, mark = text.split(b"\n"), _mark(text)
         columns = self._columns
+        if columns is None:
+            columns = self._columns = self._open(lines.pop(0))
         for number, line in enumerate(lines, start=self._number + 1):
             try:
-                item = _decode(line)
-                if _once_each(line, item.members):
-                    item.put(columns)
-                else:
-                    self._put_slowly(line, number)
+                _decode(line).put(columns, line.count(mark))
             except (msgspec.DecodeError, UnicodeDecodeError, Irregular):
-                self._put_slowly(line, number)
+                self._put_slowly(columns, line, number)
         self._number += len(lines)
 
-    def _open(self, line: bytes) -> None:
+    def _open(self, line: bytes) -> Columns:
         self._number = 1
-        history = assemble([parse_line(_text(line, 1), 1)])
-        self._columns = Columns(history.header)
+        return Columns(assemble([parse_line(_text(line, 1), 1)]).header)
 
-    def _put_slowly(self, line: bytes, number: int) -> None:
-        assert self._columns is not None
+    def _put_slowly(self, columns: Columns, line: bytes, number: int) -> None:
         event = parse_line(_text(line, number), number)
         if isinstance(event, Header):
             raise MalformedHistory(number, "a second header")
         try:
-            self._columns.add(event)
+            columns.add(event)
         except Irregular:
-            self._refuse(self._columns, event, number)
+            self._refuse(columns, event, number)
 
     def _refuse(self, columns: Columns, event: Event, number: int) -> NoReturn:
         try:
@@ -215,7 +200,7 @@ class _Reader:
         """What follows the last line break; the columns, complete."""
         if rest:
             try:
-                self.lines([rest])
+                self.lines(rest)
             except MalformedHistory as malformed:
                 reason = f"{malformed.reason}; the file ends within this line"
                 raise MalformedHistory(malformed.line, reason) from None
@@ -247,8 +232,12 @@ def read(file: IO[bytes]) -> Columns:
     reader, rest = _Reader(), b""
     try:
         for chunk in _decompressed(file):
-            *lines, rest = (rest + chunk).split(b"\n")
-            reader.lines(lines)
+            whole, found, begun = chunk.rpartition(b"\n")
+            if found:
+                reader.lines(rest + whole)
+                rest = begun
+            else:
+                rest += chunk
     except _Corrupt as corrupt:
         raise MalformedHistory(reader.next_line, str(corrupt)) from None
     return reader.last(rest)

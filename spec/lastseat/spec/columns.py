@@ -30,8 +30,11 @@ from lastseat.spec.events import (
 from lastseat.spec.record import BEFORE, NEVER
 from lastseat.spec.vocabulary import ANSWERS, Answer, Request
 
-_ONE_ANSWER = {answer: answer for answer in ANSWERS}
-"""Answers are told apart by identity here, for the sake of speed."""
+NONE = 0
+"""In place of an answer: the attempt is pending, or it raised."""
+
+CODES = {answer: code for code, answer in enumerate(ANSWERS, start=1)}
+"""Each answer as a small number."""
 
 Note = Raise | Seen | CommitSent | Fence
 
@@ -57,8 +60,8 @@ class Columns:
     invoked: list[int] = field(factory=list)
     ended: list[float] = field(factory=list)
     """``NEVER`` while it is pending."""
-    answers: list[Answer | None] = field(factory=list)
-    """Each of them identical with one of ``ANSWERS``; None if it is pending or raised."""
+    answers: bytearray = field(factory=bytearray)
+    """The codes of what they emitted, or ``NONE``."""
     commits: list[int | None] = field(factory=list)
     """When it first sent a commit."""
 
@@ -69,6 +72,8 @@ class Columns:
     """When in milliseconds it began and ended, for those that may have taken too long."""
     of_id: dict[str, int] = field(factory=dict)
     """The first attempt of each booking id."""
+    firsts: list[int] = field(factory=list)
+    """The first attempt of the same id."""
     again: list[int] = field(factory=list)
     """The attempts that were not the first of their ids."""
     faults: list[Fault] = field(factory=list)
@@ -107,7 +112,9 @@ class Columns:
         self._now = at
         number = len(self.invoked)
         self.numbers[attempt] = number
-        if self.of_id.setdefault(booking_id, number) != number:
+        first = self.of_id.setdefault(booking_id, number)
+        self.firsts.append(first)
+        if first != number:
             self.again.append(number)
         # Few clients and resources are named again and again: each name is kept once.
         self.clients.append(self._shared.setdefault(client, client))
@@ -116,19 +123,19 @@ class Columns:
         self.units.append(units)
         self.invoked.append(at)
         self.ended.append(NEVER)
-        self.answers.append(None)
+        self.answers.append(NONE)
         self.commits.append(None)
         if self._limit is not None:
             self._begun_ms.append(ms)
 
-    def emit(self, at: int, attempt: str, answer: Answer, ms: float | None) -> None:
-        """An attempt ends with one of ``ANSWERS``: see ``Emit``."""
+    def emit(self, at: int, attempt: str, code: int, ms: float | None) -> None:
+        """An attempt ends with the answer of that code: see ``Emit``."""
         number = self.numbers.get(attempt)
         if number is None or self.ended[number] != NEVER or at < self._now or self._closed:
             raise Irregular
         self._now = at
         self.ended[number] = at
-        self.answers[number] = answer
+        self.answers[number] = code
         if self._limit is not None:
             self._took(number, ms)
 
@@ -182,7 +189,7 @@ class Columns:
                     ms,
                 )
             case Emit(at=at, attempt=attempt, answer=answer, ms=ms):
-                self.emit(at, attempt, _ONE_ANSWER[answer], ms)
+                self.emit(at, attempt, CODES[answer], ms)
             case CommitSent(at=at, attempt=attempt):
                 self.commit_sent(at, attempt)
             case Seen() | Fence():
@@ -238,10 +245,15 @@ class Columns:
         """What the attempt of that number asked for."""
         return Request(self.booking_ids[number], self.resources[number], self.units[number])
 
+    def answer(self, number: int) -> Answer | None:
+        """What the attempt of that number was answered."""
+        code = self.answers[number]
+        return None if code == NONE else ANSWERS[code - 1]
+
     def events_of(self, chosen: Iterable[int], names: list[str]) -> Iterator[Event]:
         """What is said of some attempts, one after the other; ``names`` are all, by number."""
         for number in chosen:
-            name, answer = names[number], self.answers[number]
+            name, answer = names[number], self.answer(number)
             began, done = self.times.get(number, (None, None))
             if self._limit is not None:
                 began = self._begun_ms[number]

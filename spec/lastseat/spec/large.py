@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from attrs import evolve, frozen
 
 from lastseat.spec import effects, failures
-from lastseat.spec.columns import Columns
+from lastseat.spec.columns import CODES, Columns
 from lastseat.spec.events import Event, History
 from lastseat.spec.evidence import Kind
 from lastseat.spec.legality import gaps_in_evidence, gaps_in_time
@@ -48,7 +48,7 @@ def judge(columns: Columns) -> Judgement:
         *failures.determinism(record, around),
         *failures.programming_error(record),
     )
-    kinds = frozenset({Kind.CONFLICT} if CONFLICT in set(columns.answers) else ())
+    kinds = frozenset({Kind.CONFLICT} if CODES[CONFLICT] in columns.answers else ())
     return Judgement(violations, (*gaps_in_time(record), *gaps_in_evidence(record, kinds)))
 
 
@@ -67,7 +67,7 @@ class _Small:
     def of(cls, sieve: Sieve) -> _Small:
         columns = sieve.columns
         names = list(columns.numbers)
-        chosen = [number for number, plain in enumerate(sieve.plain) if not plain]
+        chosen = sieve.others()
         events: list[Event] = [*columns.events_of(chosen, names), *columns.faults, *columns.audits]
         events += map(sieve.unexplained, columns.finals.values())
         events += [columns.end] if columns.end is not None else []
@@ -88,7 +88,7 @@ class _Small:
             columns.invoked[number],
             invoked_ms=None,
             ended=columns.ended[number],
-            answer=columns.answers[number],
+            answer=columns.answer(number),
         )
 
     def first(self, claim: Claim) -> int:
@@ -115,7 +115,7 @@ class _Holdings(effects.Holdings):
     def tip(self, name: str, limit: int) -> effects.Tip | None:
         sieve, columns = self._small.sieve, self._small.sieve.columns
         order: list[tuple[float, int, int | Claim]] = [
-            (columns.ended[number], sieve.first(number), number)
+            (columns.ended[number], columns.firsts[number], number)
             for number in sieve.answered(BOOKED, name)
         ]
         existing = self._small.existing(name)
@@ -203,8 +203,8 @@ def _rejected(small: _Small, name: str, special: Sequence[Attempt]) -> list[int]
     """The numbers of the attempts whose rejection is judged, in the order in which they ended."""
     numbers, sieve = small.sieve.columns.numbers, small.sieve
     found = sieve.answered(REJECTED, name)
-    if special:
-        found += [numbers[attempt.name] for attempt in special]
-        found.sort(key=lambda number: (sieve.first(number), number))
+    found += sorted(numbers[attempt.name] for attempt in special)
+    # Both sorts leave what is in order already as it is, which is nearly everything.
+    found.sort(key=sieve.columns.firsts.__getitem__)
     found.sort(key=sieve.columns.ended.__getitem__)
     return found

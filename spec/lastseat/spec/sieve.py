@@ -12,21 +12,27 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from itertools import accumulate
+from functools import cached_property
+from itertools import accumulate, chain
 
 from attrs import define, field
 
-from lastseat.spec.columns import Columns, Note
+from lastseat.spec.columns import CODES, Columns, Note
 from lastseat.spec.events import CommitSent, Evidence, Fence, Final, Phase, Seen, What
 from lastseat.spec.failures import WINNER, Crowd, Intervals
-from lastseat.spec.record import NEVER
+from lastseat.spec.record import BEFORE, NEVER
 from lastseat.spec.vocabulary import BOOKED, CONFLICT, REJECTED, Answer
 
-_REPORTED = dict.fromkeys(("40001", "40P01", "23P01", "55P03"), CONFLICT) | {"23514": REJECTED}
+_BOOKED, _REJECTED, _CONFLICT = CODES[BOOKED], CODES[REJECTED], CODES[CONFLICT]
+
+_REPORTED: dict[str | None, int] = {
+    **dict.fromkeys(("40001", "40P01", "23P01", "55P03"), _CONFLICT),
+    "23514": _REJECTED,
+}
 """What an attempt is answered that saw just one error, in the most ordinary way."""
 
 
-@define(eq=False)
+@define(eq=False, slots=False)
 class Sieve:
     """The attempts of ``columns``, sorted into plain ones and others."""
 
@@ -37,22 +43,24 @@ class Sieve:
     """Which attempt of an id did not end in CONFLICT, by the first one, where that is another."""
     fences: dict[int, float] = field(factory=dict)
     reported: set[int] = field(factory=set)
-    """Those in CONFLICT to which the server reported one."""
+    """Those that saw one error, from which their answers follow."""
     on: dict[str, Sequence[int]] = field(factory=dict)
     """The attempts on each resource."""
     _crowds: dict[str, Crowd] = field(factory=dict)
 
-    def first(self, number: int) -> int:
-        """The first attempt of its id."""
-        return self.columns.of_id[self.columns.booking_ids[number]]
+    def others(self) -> list[int]:
+        """The attempts that are not plain."""
+        return [number for number, plain in enumerate(self.plain) if not plain]
 
-    def until(self, number: int) -> float:
-        """Until when it can disturb others: see ``Attempt.until``."""
-        ended, answer = self.columns.ended[number], self.columns.answers[number]
-        if answer is BOOKED or answer is REJECTED:
-            return ended
-        fence = self.fences.get(number, NEVER)
-        return fence if ended == NEVER else max(fence, ended)
+    @cached_property
+    def until(self) -> list[float]:
+        """Until when each attempt can disturb others: see ``Attempt.until``."""
+        found, settled = list(self.columns.ended), (_BOOKED, _REJECTED)
+        for number, answer in enumerate(self.columns.answers):
+            if answer not in settled:
+                ended, fence = found[number], self.fences.get(number, NEVER)
+                found[number] = fence if ended == NEVER else max(fence, ended)
+        return found
 
     def crowd(self, name: str) -> Crowd:
         """All attempts on a resource."""
@@ -62,16 +70,31 @@ class Sieve:
 
     def crowd_of(self, numbers: Sequence[int]) -> Crowd:
         """Some attempts, in the order of their invocations."""
-        invoked = self.columns.invoked
-        return Crowd([invoked[n] for n in numbers], sorted(map(self.until, numbers)))
+        invoked, until = self.columns.invoked, self.until
+        # Numbers of one kind are sorted much faster than a mixture of two.
+        ends: list[float] = sorted(until[n] for n in numbers if until[n] < NEVER)
+        ends += [NEVER] * (len(numbers) - len(ends))
+        return Crowd([invoked[n] for n in numbers], ends)
 
     def answered(self, answer: Answer, name: str) -> list[int]:
-        """The plain attempts on a resource that were answered so, in the order of their claims."""
-        plain, answers = self.plain, self.columns.answers
-        found = [n for n in self.on.get(name, ()) if answers[n] is answer and plain[n]]
-        if self.columns.again:
-            found.sort(key=self.first)
-        return found
+        """The plain attempts on a resource that were answered so."""
+        plain, answers, code = self.plain, self.columns.answers, CODES[answer]
+        return [n for n in self.on.get(name, ()) if answers[n] == code and plain[n]]
+
+    def lonely(self, name: str) -> list[int]:
+        """The attempts on a resource that no other one overlapped."""
+        numbers, until = self.on.get(name, ()), self.until
+        invoked = [self.columns.invoked[n] for n in numbers]
+        before = accumulate((until[n] for n in numbers), max, initial=BEFORE)
+        after = chain(invoked[1:], (NEVER,))
+        ended = self.columns.ended
+        return [
+            number
+            for number, begin, latest, following in zip(
+                numbers, invoked, before, after, strict=False
+            )
+            if latest < begin and ended[number] < following
+        ]
 
     def unexplained(self, final: Final) -> Final:
         """Its rows without those of plain bookings."""
@@ -85,7 +108,7 @@ class Sieve:
     def granted(self, name: str) -> list[tuple[float, int]]:
         """From when on each plain booking on a resource counts, at the earliest, and its units."""
         at, units = self._earliest, self.columns.units
-        return sorted((at[n] or 0, units[n]) for n in self.answered(BOOKED, name))
+        return sorted([(at[n] or 0, units[n]) for n in self.answered(BOOKED, name)])
 
     def won(self, name: str) -> list[tuple[float, float]]:
         """When each plain booking on a resource may have taken effect, from the first instant to
@@ -111,8 +134,9 @@ def sift(columns: Columns) -> Sieve:
     _by_rows(sieve)
     _spread(sieve)
     for name in columns.header.resources:
-        _by_conflicts(sieve, name)
-        _by_room(sieve, name)
+        lonely = sieve.lonely(name)
+        _by_conflicts(sieve, name, lonely)
+        _by_room(sieve, name, lonely)
     _spread(sieve)
     return sieve
 
@@ -141,7 +165,7 @@ def _by_resource(sieve: Sieve) -> None:
 
 def _by_answers(sieve: Sieve) -> None:
     columns = sieve.columns
-    usual = (BOOKED, REJECTED, CONFLICT)
+    usual = (_BOOKED, _REJECTED, _CONFLICT)
     answers = enumerate(columns.answers)
     _exclude(sieve, [number for number, answer in answers if answer not in usual])
     _exclude(sieve, columns.times)
@@ -152,6 +176,9 @@ def _by_answers(sieve: Sieve) -> None:
 def _by_notes(sieve: Sieve) -> None:
     """A fence, commits, and one error that is answered as it must be, are nothing unusual."""
     for number, notes in sieve.columns.notes.items():
+        if len(notes) == 1 and _follows(sieve.columns.answers[number], notes[0]):
+            sieve.reported.add(number)
+            continue
         fences = [note.at for note in notes if isinstance(note, Fence)]
         if fences:
             sieve.fences[number] = min(fences)
@@ -159,19 +186,18 @@ def _by_notes(sieve: Sieve) -> None:
         answer = sieve.columns.answers[number]
         if not rest:
             continue
-        if len(rest) == 1 and answer is not None and _follows(answer, rest[0]):
-            if answer is CONFLICT:
-                sieve.reported.add(number)
+        if len(rest) == 1 and _follows(answer, rest[0]):
+            sieve.reported.add(number)
         else:
             sieve.plain[number] = 0
 
 
-def _follows(answer: Answer, note: Note) -> bool:
+def _follows(answer: int, note: Note) -> bool:
     return (
         isinstance(note, Seen)
         and note.what is What.ERROR
         and note.phase is not Phase.CALLER
-        and _REPORTED.get(note.sqlstate or "") is answer
+        and _REPORTED.get(note.sqlstate) == answer
     )
 
 
@@ -183,12 +209,12 @@ def _by_requests(sieve: Sieve) -> None:
             if booking_id in columns.of_id:
                 sieve.plain[columns.of_id[booking_id]] = 0
     for number in columns.again:
-        first = sieve.first(number)
+        first = columns.firsts[number]
         alike = columns.units[number] == columns.units[first]
         if not alike or columns.resources[number] != columns.resources[first]:
             sieve.plain[first] = 0
-        if columns.answers[number] is not CONFLICT:
-            if columns.answers[first] is CONFLICT and first not in sieve.decided:
+        if columns.answers[number] != _CONFLICT:
+            if columns.answers[first] == _CONFLICT and first not in sieve.decided:
                 sieve.decided[first] = number
             else:
                 sieve.plain[first] = 0
@@ -200,7 +226,7 @@ def _by_commits(sieve: Sieve) -> None:
     if Evidence.COMMITS not in columns.header.observed:
         return
     for number, answer in enumerate(columns.answers):
-        if answer is BOOKED:
+        if answer == _BOOKED:
             sent = columns.commits[number]
             if sent is None or sent > columns.ended[number]:
                 sieve.plain[number] = 0
@@ -217,7 +243,7 @@ def _by_rows(sieve: Sieve) -> None:
                 continue
             number = sieve.decided.get(first, first)
             if (
-                columns.answers[number] is BOOKED
+                columns.answers[number] == _BOOKED
                 and not found[number]
                 and columns.units[number] == units
                 and columns.resources[number] == final.resource_id
@@ -227,52 +253,49 @@ def _by_rows(sieve: Sieve) -> None:
                 sieve.plain[first] = 0
     for name in columns.finals:
         numbers, answers = sieve.on.get(name, ()), columns.answers
-        _exclude(sieve, [n for n in numbers if answers[n] is BOOKED and not found[n]])
+        _exclude(sieve, [n for n in numbers if answers[n] == _BOOKED and not found[n]])
 
 
-def _by_conflicts(sieve: Sieve, name: str) -> None:
+def _by_conflicts(sieve: Sieve, name: str, lonely: Iterable[int]) -> None:
     """A conflict that nobody reported has somebody who overlaps it, and a winner if promised."""
-    columns = sieve.columns
-    wins = WINNER in columns.header.promises and Evidence.SERVER in columns.header.observed
-    conflicts = [n for n in sieve.answered(CONFLICT, name) if n not in sieve.reported]
-    if not conflicts:
+    columns, reported = sieve.columns, sieve.reported
+    _exclude(sieve, [n for n in lonely if columns.answers[n] == _CONFLICT and n not in reported])
+    if WINNER not in columns.header.promises or Evidence.SERVER not in columns.header.observed:
         return
-    crowd = sieve.crowd(name)
-    winners = Intervals(sieve.won(name) if wins else ())
-    for number in conflicts:
-        begin, end = columns.invoked[number], columns.ended[number]
-        if crowd.count(begin, end) < 2 or (wins and not winners.meet(begin, end)):
-            sieve.plain[number] = 0
+    unreported = [n for n in sieve.answered(CONFLICT, name) if n not in reported]
+    if unreported:
+        winners = Intervals(sieve.won(name))
+        for number in unreported:
+            if not winners.meet(columns.invoked[number], columns.ended[number]):
+                sieve.plain[number] = 0
 
 
-def _by_room(sieve: Sieve, name: str) -> None:
+def _by_room(sieve: Sieve, name: str, lonely: Sequence[int]) -> None:
     """A booking that nobody overlapped found room for itself, whatever became of those in doubt."""
     columns = sieve.columns
-    if Evidence.SERVER not in columns.header.observed:
+    alone = [n for n in lonely if sieve.plain[n] and columns.answers[n] == _BOOKED]
+    if Evidence.SERVER not in columns.header.observed or not alone:
         return
     capacity = columns.header.resources[name].capacity
     units = columns.units
     other = columns.header.resources[name].booked
     other += sum(max(0, units[n]) for n in sieve.on.get(name, ()) if not sieve.plain[n])
     booked = sieve.answered(BOOKED, name)
-    if sum(units[n] for n in booked) + other <= capacity:
-        return
     booked.sort(key=columns.ended.__getitem__)
     ends = [columns.ended[n] for n in booked]
     sums = list(accumulate((units[n] for n in booked), initial=other))
-    for number in booked:
+    for number in alone:
         before = sums[bisect_left(ends, columns.invoked[number])]
-        if before + units[number] <= capacity:
-            continue
-        if sieve.crowd(name).count(columns.invoked[number], columns.ended[number]) < 2:
+        if before + units[number] > capacity:
             sieve.plain[number] = 0
 
 
 def _spread(sieve: Sieve) -> None:
     """An id is plain only if all its attempts are."""
+    plain, firsts = sieve.plain, sieve.columns.firsts
     for number in sieve.columns.again:
-        if not sieve.plain[number]:
-            sieve.plain[sieve.first(number)] = 0
+        if not plain[number]:
+            plain[firsts[number]] = 0
     for number in sieve.columns.again:
-        if not sieve.plain[sieve.first(number)]:
-            sieve.plain[number] = 0
+        if not plain[firsts[number]]:
+            plain[number] = 0
