@@ -173,6 +173,19 @@ def test_a_violation_ends_with_1_and_is_replayed_from_its_file(tmp_path: Path) -
     assert "recorded: «SELECT 42»" in other.stdout
 
 
+def test_a_schedule_remembers_the_adapter_that_it_was_met_by(tmp_path: Path) -> None:
+    hosted = (
+        "lastseat.harness.implementations.host",
+        "lastseat.harness.mutants.rows:sum_then_insert",
+    )
+    adapter = shlex.join([sys.executable, "-m", *hosted])
+    options = ("--adapter", adapter, "--out", "out")
+    done = lastseat("explore", "last-seat", *options, cwd=tmp_path)
+    assert done.returncode == VIOLATION, done.stderr
+    again = lastseat("replay", tmp_path / "out" / "violation-1.schedule.json", cwd=tmp_path)
+    assert again.returncode == VIOLATION, again.stderr
+
+
 def test_in_process_is_explored_by_threads_to_the_same_end(tmp_path: Path) -> None:
     done = lastseat("explore", "last-seat", "--in-process", "--preemptions", 1, cwd=tmp_path)
     assert done.returncode == PASS, done.stderr

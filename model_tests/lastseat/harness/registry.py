@@ -17,11 +17,15 @@ BUILT_IN: Mapping[str, Implementation] = {
     **{mutant.name: mutant.implementation for mutant in (*CONFORMING, *MUTANTS)},
 }
 
+_ADAPTER = "--adapter "
+
 
 def resolve(name: str, adapter: str | None = None) -> Implementation:
     """The implementation that is meant; raises AdapterError with the names there are."""
+    if adapter is None and name.startswith(_ADAPTER):  # as a schedule remembers it
+        adapter = name.removeprefix(_ADAPTER)
     if adapter is not None:
-        return Implementation(adapter, _command(adapter))
+        return Implementation(_ADAPTER + adapter, _command(adapter))
     if name in BUILT_IN:
         return BUILT_IN[name]
     module, colon, _ = name.partition(":")

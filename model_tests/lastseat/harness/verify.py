@@ -33,8 +33,8 @@ class Profile:
 
 
 PROFILES = {
-    "quick": Profile("quick", preemptions=2, examples=40),
-    "full": Profile("full", preemptions=None, examples=400),
+    "quick": Profile("quick", preemptions=2, examples=80),
+    "full": Profile("full", preemptions=None, examples=800),
 }
 
 
