@@ -156,6 +156,24 @@ def _mark(lines: bytes) -> bytes:
     return b":" if spaced else b'":'
 
 
+def _put_slowly(columns: Columns, line: bytes, number: int) -> None:
+    event = parse_line(_text(line, number), number)
+    if isinstance(event, Header):
+        raise MalformedHistory(number, "a second header")
+    try:
+        columns.add(event)
+    except Irregular:
+        _refuse(columns, event, number)
+
+
+def _refuse(columns: Columns, event: Event, number: int) -> NoReturn:
+    try:
+        columns.order().accept(event)
+    except Disorder as disorder:
+        raise MalformedHistory(number, str(disorder)) from None
+    raise AssertionError(f"line {number} is out of order for one reader and not for the other")
+
+
 class _Reader:
     """Fills the columns, line by line."""
 
@@ -166,35 +184,19 @@ class _Reader:
     def lines(self, text: bytes) -> None:
         """Whole lines, without the last line break."""
         lines, mark = text.split(b"\n"), _mark(text)
+        if self._columns is None:
+            self._columns = self._open(lines.pop(0))
         columns = self._columns
-        if columns is None:
-            columns = self._columns = self._open(lines.pop(0))
         for number, line in enumerate(lines, start=self._number + 1):
             try:
                 _decode(line).put(columns, line.count(mark))
             except (msgspec.DecodeError, UnicodeDecodeError, Irregular):
-                self._put_slowly(columns, line, number)
+                _put_slowly(columns, line, number)
         self._number += len(lines)
 
     def _open(self, line: bytes) -> Columns:
         self._number = 1
         return Columns(assemble([parse_line(_text(line, 1), 1)]).header)
-
-    def _put_slowly(self, columns: Columns, line: bytes, number: int) -> None:
-        event = parse_line(_text(line, number), number)
-        if isinstance(event, Header):
-            raise MalformedHistory(number, "a second header")
-        try:
-            columns.add(event)
-        except Irregular:
-            self._refuse(columns, event, number)
-
-    def _refuse(self, columns: Columns, event: Event, number: int) -> NoReturn:
-        try:
-            columns.order().accept(event)
-        except Disorder as disorder:
-            raise MalformedHistory(number, str(disorder)) from None
-        raise AssertionError(f"line {number} is out of order for one reader and not for the other")
 
     def last(self, rest: bytes) -> Columns:
         """What follows the last line break; the columns, complete."""

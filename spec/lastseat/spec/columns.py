@@ -81,17 +81,20 @@ class Columns:
     finals: dict[str, Final] = field(factory=dict)
     end: End | None = None
 
-    _now: float = field(default=BEFORE, init=False)
-    _closed: bool = field(default=False, init=False)
+    now: float = field(default=BEFORE, init=False)
+    """The latest instant so far."""
+    closed: bool = field(default=False, init=False)
     """No more attempts: the final bookings or the end have come."""
-    _limit: float | None = field(default=None, init=False)
+    limit: float | None = field(default=None, init=False)
+    """How many milliseconds an attempt may take, if that is judged."""
     _begun_ms: list[float | None] = field(factory=list, init=False)
-    _shared: dict[str, str] = field(factory=dict, init=False)
+    shared: dict[str, str] = field(factory=dict, init=False)
+    """Clients and resources are few, and named again and again: each name is kept once."""
 
     def __attrs_post_init__(self) -> None:
         header = self.header
         if header.deadline_ms is not None and header.grace_ms is not None:
-            self._limit = header.deadline_ms + header.grace_ms
+            self.limit = header.deadline_ms + header.grace_ms
 
     def __len__(self) -> int:
         return len(self.invoked)
@@ -107,36 +110,35 @@ class Columns:
         ms: float | None,
     ) -> None:
         """An attempt begins: see ``Invoke``."""
-        if at < self._now or self._closed or attempt in self.numbers:
+        if at < self.now or self.closed or attempt in self.numbers:
             raise Irregular
-        self._now = at
+        self.now = at
         number = len(self.invoked)
         self.numbers[attempt] = number
         first = self.of_id.setdefault(booking_id, number)
         self.firsts.append(first)
         if first != number:
             self.again.append(number)
-        # Few clients and resources are named again and again: each name is kept once.
-        self.clients.append(self._shared.setdefault(client, client))
-        self.resources.append(self._shared.setdefault(resource_id, resource_id))
+        self.clients.append(self.shared.setdefault(client, client))
+        self.resources.append(self.shared.setdefault(resource_id, resource_id))
         self.booking_ids.append(booking_id)
         self.units.append(units)
         self.invoked.append(at)
         self.ended.append(NEVER)
         self.answers.append(NONE)
         self.commits.append(None)
-        if self._limit is not None:
+        if self.limit is not None:
             self._begun_ms.append(ms)
 
     def emit(self, at: int, attempt: str, code: int, ms: float | None) -> None:
         """An attempt ends with the answer of that code: see ``Emit``."""
         number = self.numbers.get(attempt)
-        if number is None or self.ended[number] != NEVER or at < self._now or self._closed:
+        if number is None or self.ended[number] != NEVER or at < self.now or self.closed:
             raise Irregular
-        self._now = at
+        self.now = at
         self.ended[number] = at
         self.answers[number] = code
-        if self._limit is not None:
+        if self.limit is not None:
             self._took(number, ms)
 
     def commit_sent(self, at: int, attempt: str) -> None:
@@ -155,9 +157,9 @@ class Columns:
 
     def _number(self, attempt: str, at: int) -> int:
         number = self.numbers.get(attempt)
-        if number is None or at < self._now or self._closed:
+        if number is None or at < self.now or self.closed:
             raise Irregular
-        self._now = at
+        self.now = at
         return number
 
     def _note(self, number: int, event: Note) -> None:
@@ -170,9 +172,9 @@ class Columns:
 
     def _took(self, number: int, ms: float | None) -> None:
         began = self._begun_ms[number]
-        if began is None or ms is None or self._limit is None:
+        if began is None or ms is None or self.limit is None:
             return
-        if ms - began > self._limit:
+        if ms - began > self.limit:
             self.times[number] = began, ms
 
     def add(self, event: Event) -> None:
@@ -206,18 +208,18 @@ class Columns:
         self.note(event)
         if number is not None:
             self.ended[number] = event.at
-            if self._limit is not None:
+            if self.limit is not None:
                 self._took(number, event.ms)
 
     def _add_other(self, event: Fault | Audit | Final | End) -> None:
         """Those that are few are checked by the ``Order`` itself."""
         order = Order(set(self.header.resources), ended=self.end is not None)
-        order.now = None if self._now == BEFORE else int(self._now)
+        order.now = None if self.now == BEFORE else int(self.now)
         order.final = set(self.finals)
         if not order.accepts(event):
             raise Irregular
         if order.now is not None:
-            self._now = order.now
+            self.now = order.now
         match event:
             case Fault():
                 self.faults.append(event)
@@ -225,16 +227,16 @@ class Columns:
                 self.audits.append(event)
             case Final(resource_id=name):
                 self.finals[name] = event
-                self._closed = True
+                self.closed = True
             case End():
                 self.end = event
-                self._closed = True
+                self.closed = True
 
     def order(self) -> Order:
         """What came so far, to ask it why an event cannot come next."""
         return Order(
             set(self.header.resources),
-            None if self._now == BEFORE else int(self._now),
+            None if self.now == BEFORE else int(self.now),
             self.end is not None,
             set(self.numbers),
             {name for name, number in self.numbers.items() if self.ended[number] != NEVER},
@@ -255,7 +257,7 @@ class Columns:
         for number in chosen:
             name, answer = names[number], self.answer(number)
             began, done = self.times.get(number, (None, None))
-            if self._limit is not None:
+            if self.limit is not None:
                 began = self._begun_ms[number]
             yield Invoke(
                 self.invoked[number], name, self.clients[number], self.request(number), began

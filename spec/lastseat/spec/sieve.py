@@ -13,7 +13,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from itertools import accumulate, chain
+from itertools import accumulate, chain, compress
 
 from attrs import define, field
 
@@ -30,6 +30,16 @@ _REPORTED: dict[str | None, int] = {
     "23514": _REJECTED,
 }
 """What an attempt is answered that saw just one error, in the most ordinary way."""
+
+
+_EQUAL = {code: bytes(code == other for other in range(256)) for code in range(len(CODES) + 1)}
+"""For ``translate``: turns a code into 1 and all others into 0."""
+
+
+def _both(one: bytes | bytearray, other: bytes | bytearray) -> bytes:
+    """Byte by byte, where each is 0 or 1: whether both are 1."""
+    both = int.from_bytes(one, "little") & int.from_bytes(other, "little")
+    return both.to_bytes(len(one), "little")
 
 
 @define(eq=False, slots=False)
@@ -50,7 +60,7 @@ class Sieve:
 
     def others(self) -> list[int]:
         """The attempts that are not plain."""
-        return [number for number, plain in enumerate(self.plain) if not plain]
+        return list(compress(range(len(self.plain)), self.plain.translate(_EQUAL[0])))
 
     @cached_property
     def until(self) -> list[float]:
@@ -78,12 +88,19 @@ class Sieve:
 
     def answered(self, answer: Answer, name: str) -> list[int]:
         """The plain attempts on a resource that were answered so."""
-        plain, answers, code = self.plain, self.columns.answers, CODES[answer]
-        return [n for n in self.on.get(name, ()) if answers[n] == code and plain[n]]
+        chosen = _both(self.columns.answers.translate(_EQUAL[CODES[answer]]), self.plain)
+        numbers = self.on.get(name, ())
+        if len(numbers) < len(chosen):
+            chosen = bytes(chosen[number] for number in numbers)
+        return list(compress(numbers, chosen))
 
     def lonely(self, name: str) -> list[int]:
         """The attempts on a resource that no other one overlapped."""
         numbers, until = self.on.get(name, ()), self.until
+        # One that disturbs others for ever is followed by nobody who is alone.
+        endless = next((place for place, n in enumerate(numbers) if until[n] == NEVER), None)
+        if endless is not None:
+            numbers = numbers[: endless + 2]
         invoked = [self.columns.invoked[n] for n in numbers]
         before = accumulate((until[n] for n in numbers), max, initial=BEFORE)
         after = chain(invoked[1:], (NEVER,))
@@ -98,17 +115,14 @@ class Sieve:
 
     def unexplained(self, final: Final) -> Final:
         """Its rows without those of plain bookings."""
-        rows = (row for row in final.bookings if not self._explained(row[0]))
+        first, plain = self.columns.of_id.get, [*self.plain, 0]
+        rows = (row for row in final.bookings if not plain[first(row[0], -1)])
         return Final(final.resource_id, tuple(rows), final.booked)
-
-    def _explained(self, booking_id: str) -> bool:
-        first = self.columns.of_id.get(booking_id)
-        return first is not None and bool(self.plain[first])
 
     def granted(self, name: str) -> list[tuple[float, int]]:
         """From when on each plain booking on a resource counts, at the earliest, and its units."""
         at, units = self._earliest, self.columns.units
-        return sorted([(at[n] or 0, units[n]) for n in self.answered(BOOKED, name)])
+        return [(at[n] or 0, units[n]) for n in self.answered(BOOKED, name)]
 
     def won(self, name: str) -> list[tuple[float, float]]:
         """When each plain booking on a resource may have taken effect, from the first instant to
@@ -133,11 +147,13 @@ def sift(columns: Columns) -> Sieve:
     _by_commits(sieve)
     _by_rows(sieve)
     _spread(sieve)
+    others = sieve.plain.count(0)
     for name in columns.header.resources:
         lonely = sieve.lonely(name)
         _by_conflicts(sieve, name, lonely)
         _by_room(sieve, name, lonely)
-    _spread(sieve)
+    if sieve.plain.count(0) > others:
+        _spread(sieve)
     return sieve
 
 
@@ -165,9 +181,8 @@ def _by_resource(sieve: Sieve) -> None:
 
 def _by_answers(sieve: Sieve) -> None:
     columns = sieve.columns
-    usual = (_BOOKED, _REJECTED, _CONFLICT)
-    answers = enumerate(columns.answers)
-    _exclude(sieve, [number for number, answer in answers if answer not in usual])
+    usual = bytes(code in (_BOOKED, _REJECTED, _CONFLICT) for code in range(256))
+    sieve.plain = bytearray(_both(sieve.plain, columns.answers.translate(usual)))
     _exclude(sieve, columns.times)
     if min(columns.units, default=1) < 1:
         _exclude(sieve, [number for number, units in enumerate(columns.units) if units < 1])
@@ -175,18 +190,18 @@ def _by_answers(sieve: Sieve) -> None:
 
 def _by_notes(sieve: Sieve) -> None:
     """A fence, commits, and one error that is answered as it must be, are nothing unusual."""
+    answers = sieve.columns.answers
     for number, notes in sieve.columns.notes.items():
-        if len(notes) == 1 and _follows(sieve.columns.answers[number], notes[0]):
+        if len(notes) == 1 and _follows(answers[number], notes[0]):
             sieve.reported.add(number)
             continue
         fences = [note.at for note in notes if isinstance(note, Fence)]
         if fences:
             sieve.fences[number] = min(fences)
         rest = [note for note in notes if not isinstance(note, Fence | CommitSent)]
-        answer = sieve.columns.answers[number]
         if not rest:
             continue
-        if len(rest) == 1 and _follows(answer, rest[0]):
+        if len(rest) == 1 and _follows(answers[number], rest[0]):
             sieve.reported.add(number)
         else:
             sieve.plain[number] = 0
@@ -194,7 +209,7 @@ def _by_notes(sieve: Sieve) -> None:
 
 def _follows(answer: int, note: Note) -> bool:
     return (
-        isinstance(note, Seen)
+        type(note) is Seen
         and note.what is What.ERROR
         and note.phase is not Phase.CALLER
         and _REPORTED.get(note.sqlstate) == answer
@@ -225,8 +240,8 @@ def _by_commits(sieve: Sieve) -> None:
     columns = sieve.columns
     if Evidence.COMMITS not in columns.header.observed:
         return
-    for number, answer in enumerate(columns.answers):
-        if answer == _BOOKED:
+    for name in columns.header.resources:
+        for number in sieve.answered(BOOKED, name):
             sent = columns.commits[number]
             if sent is None or sent > columns.ended[number]:
                 sieve.plain[number] = 0
