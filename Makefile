@@ -25,8 +25,8 @@ setup: $(VENV)/.stamp ## create the checkout's environment in .venv
 verify: setup ## hold the reference implementation against the model, on a real server
 	@$(BIN)/lastseat verify
 
-test: setup ## run the tests
-	@$(BIN)/pytest -q -n auto
+test: setup ## run the tests (TESTS='FOLDER ...' runs some)
+	@$(BIN)/pytest -q -n auto $(TESTS)
 
 lint: setup ## ruff, mypy strict, import-linter, codespell
 	@$(BIN)/ruff check .

@@ -1,11 +1,15 @@
 """Fixtures that several parts' tests share."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from lastseat.harness.postgres import Server, Target, find_all, open_target, start
 from lastseat.harness.postgres.binaries import NEWEST, OLDEST
+
+# Who starts tests in the background has them ignore Ctrl-C, and every process that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

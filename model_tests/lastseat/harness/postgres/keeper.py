@@ -32,10 +32,11 @@ from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
-PR_SET_KEEPCAPS = 8
+PR_SET_SECUREBITS = 28
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_RAISE = 2
 CLONE_NEWUSER = 0x10000000
+SECBIT_NO_SETUID_FIXUP = 1 << 2
 CAP_DAC_OVERRIDE = 1
 CAPABILITY_VERSION_3 = 0x20080522
 
@@ -62,7 +63,10 @@ def become(identity: str) -> None:
         enter_namespace(uid, gid)
         return
     if how == "reader":
-        check("prctl(PR_SET_KEEPCAPS)", libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0))
+        # Capabilities survive the change of user, and count when access(2) is asked, which initdb
+        # does before it runs postgres.
+        bits = SECBIT_NO_SETUID_FIXUP
+        check("prctl(PR_SET_SECUREBITS)", libc.prctl(PR_SET_SECUREBITS, bits, 0, 0, 0))
     os.setgroups([])
     os.setgid(gid)
     os.setuid(uid)
