@@ -35,8 +35,9 @@ lint: setup ## ruff, mypy strict, import-linter, codespell
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/codespell
 
-bench: setup ## measure: the gate's schedules per second
+bench: setup ## measure the gate's schedules per second, and the judge on a million attempts
 	@$(BIN)/python -m lastseat.harness.bench.gate
+	@$(BIN)/python -m lastseat.harness.bench.check
 
 mutants: setup ## are the wrong implementations convicted, and the right ones not?
 	@$(BIN)/lastseat mutants

@@ -14,7 +14,7 @@ from attrs import frozen
 from lastseat.harness import fastread
 from lastseat.harness.verdict import Verdict
 from lastseat.spec import large
-from lastseat.spec.columns import Columns
+from lastseat.spec.columns import CODES, NONE, Columns
 from lastseat.spec.events import MalformedHistory
 from lastseat.spec.record import NEVER
 from lastseat.spec.rules import Judgement, Violation
@@ -78,10 +78,9 @@ def check(path: str) -> Checked:
 
 
 def _answers(columns: Columns) -> dict[str, int]:
-    counts = Counter(map(str, columns.answers))
-    unanswered = counts.pop("None", 0)
+    counts = Counter({str(answer): columns.answers.count(code) for answer, code in CODES.items()})
     pending = columns.ended.count(NEVER)
-    counts.update({"raised": unanswered - pending, "pending": pending})
+    counts.update({"raised": columns.answers.count(NONE) - pending, "pending": pending})
     return {answer: count for answer, count in sorted(counts.items()) if count}
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from lastseat.harness import commands
+from lastseat.harness.check import run as check_history
 from lastseat.harness.implementations.protocol import AdapterError
 from lastseat.harness.postgres import NoPostgres, ServerError, TargetError
 from lastseat.harness.postgres.identity import NoIdentity
@@ -71,6 +72,13 @@ def parser() -> argparse.ArgumentParser:
     mutants.add_argument("names", nargs="*", metavar="NAME", help="only these")
     _server(mutants)
     mutants.set_defaults(run=_mutants)
+
+    check = subs.add_parser("check", help="judge a recorded history, whoever recorded it")
+    check.add_argument(
+        "file", metavar="HISTORY", help="JSON Lines, also .gz or .zst; - reads standard input"
+    )
+    check.add_argument("--json", action="store_true", help="the judgement for programs")
+    check.set_defaults(run=lambda args: check_history(args.file, as_json=args.json))
 
     model = subs.add_parser("model", help="search the reference model exhaustively")
     model.add_argument("--full", action="store_true", help="larger scopes: some minutes")
