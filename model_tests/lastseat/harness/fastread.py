@@ -47,12 +47,11 @@ Sqlstate = Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Z]{5}\Z")]
 class _Line(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     """A line of the file. Fields that are absent are None; a null in the file is refused."""
 
-    def put(self, columns: Columns, names: int) -> None:
-        """Make it the next event; ``names`` are as many as stand in its object.
+    def put(self, columns: Columns) -> int:
+        """Make it the next event; how many names stand in its object, if none stands there twice.
 
         Raises:
-            Irregular: it cannot be, or it says what only the full reader understands; also if one
-                of the names stands there twice.
+            Irregular: it cannot be, or it says what only the full reader understands.
         """
         raise NotImplementedError
 
@@ -66,9 +65,7 @@ class _Invoke(_Line, tag="invoke"):
     requested_units: int
     ms: Milliseconds = None  # type: ignore[assignment]
 
-    def put(self, columns: Columns, names: int) -> None:
-        if names != (7 if self.ms is None else 8):
-            raise Irregular
+    def put(self, columns: Columns) -> int:
         columns.invoke(
             self.at,
             self.attempt,
@@ -78,6 +75,7 @@ class _Invoke(_Line, tag="invoke"):
             self.requested_units,
             self.ms,
         )
+        return 7 if self.ms is None else 8
 
 
 class _Emit(_Line, tag="emit"):
@@ -88,13 +86,12 @@ class _Emit(_Line, tag="emit"):
     in_doubt: bool = None  # type: ignore[assignment]
     ms: Milliseconds = None  # type: ignore[assignment]
 
-    def put(self, columns: Columns, names: int) -> None:
-        if names != (4 if self.cause is None else 6) + (self.ms is not None):
-            raise Irregular
+    def put(self, columns: Columns) -> int:
         code = _CODES.get((self.outcome, self.cause, self.in_doubt))
         if code is None:
             raise Irregular
         columns.emit(self.at, self.attempt, code, self.ms)
+        return (4 if self.cause is None else 6) + (self.ms is not None)
 
 
 class _CommitSent(_Line, tag="commit-sent"):
@@ -102,10 +99,9 @@ class _CommitSent(_Line, tag="commit-sent"):
     attempt: str
     ms: Milliseconds = None  # type: ignore[assignment]
 
-    def put(self, columns: Columns, names: int) -> None:
-        if names != 3 + (self.ms is not None):
-            raise Irregular
+    def put(self, columns: Columns) -> int:
         columns.commit_sent(self.at, self.attempt)
+        return 3 + (self.ms is not None)
 
 
 class _Fence(_Line, tag="fence"):
@@ -113,10 +109,9 @@ class _Fence(_Line, tag="fence"):
     attempt: str
     ms: Milliseconds = None  # type: ignore[assignment]
 
-    def put(self, columns: Columns, names: int) -> None:
-        if names != 3 + (self.ms is not None):
-            raise Irregular
+    def put(self, columns: Columns) -> int:
         columns.note(events.Fence(self.at, self.attempt, self.ms))
+        return 3 + (self.ms is not None)
 
 
 class _Seen(_Line, tag="seen"):
@@ -127,12 +122,11 @@ class _Seen(_Line, tag="seen"):
     phase: events.Phase = None  # type: ignore[assignment]
     ms: Milliseconds = None  # type: ignore[assignment]
 
-    def put(self, columns: Columns, names: int) -> None:
-        if names != 4 + sum(value is not None for value in (self.sqlstate, self.phase, self.ms)):
-            raise Irregular
+    def put(self, columns: Columns) -> int:
         columns.note(
             events.Seen(self.at, self.attempt, self.what, self.sqlstate, self.phase, self.ms)
         )
+        return 4 + sum(value is not None for value in (self.sqlstate, self.phase, self.ms))
 
 
 class _Final(_Line, tag="final"):
@@ -140,10 +134,9 @@ class _Final(_Line, tag="final"):
     bookings: tuple[tuple[str, int], ...]
     booked: int = None  # type: ignore[assignment]
 
-    def put(self, columns: Columns, names: int) -> None:
-        if names != 3 + (self.booked is not None):
-            raise Irregular
+    def put(self, columns: Columns) -> int:
         columns.add(events.Final(self.resource_id, self.bookings, self.booked))
+        return 3 + (self.booked is not None)
 
 
 _decode = msgspec.json.Decoder(_Invoke | _Emit | _CommitSent | _Fence | _Seen | _Final).decode
@@ -156,7 +149,16 @@ def _mark(lines: bytes) -> bytes:
     return b":" if spaced else b'":'
 
 
-def _put_slowly(columns: Columns, line: bytes, number: int) -> None:
+def _once_each(lines: list[bytes], number: int) -> None:
+    """Refuse the first of ``lines`` in whose object a name stands twice.
+
+    The lines have been read already, but for this; the first one is the ``number``-th of the file.
+    """
+    for place, line in enumerate(lines, start=number):
+        parse_line(_text(line, place), place)
+
+
+def _put_slowly(columns: Columns, line: bytes, number: int, mark: bytes) -> int:
     event = parse_line(_text(line, number), number)
     if isinstance(event, Header):
         raise MalformedHistory(number, "a second header")
@@ -164,6 +166,7 @@ def _put_slowly(columns: Columns, line: bytes, number: int) -> None:
         columns.add(event)
     except Irregular:
         _refuse(columns, event, number)
+    return line.count(mark)
 
 
 def _refuse(columns: Columns, event: Event, number: int) -> NoReturn:
@@ -184,14 +187,22 @@ class _Reader:
     def lines(self, text: bytes) -> None:
         """Whole lines, without the last line break."""
         lines, mark = text.split(b"\n"), _mark(text)
+        names = 0
         if self._columns is None:
+            names = lines[0].count(mark)
             self._columns = self._open(lines.pop(0))
         columns = self._columns
-        for number, line in enumerate(lines, start=self._number + 1):
-            try:
-                _decode(line).put(columns, line.count(mark))
-            except (msgspec.DecodeError, UnicodeDecodeError, Irregular):
-                _put_slowly(columns, line, number)
+        try:
+            for number, line in enumerate(lines, start=self._number + 1):
+                try:
+                    names += _decode(line).put(columns)
+                except (msgspec.DecodeError, UnicodeDecodeError, Irregular):
+                    names += _put_slowly(columns, line, number, mark)
+        except MalformedHistory as malformed:
+            _once_each(lines[: malformed.line - self._number - 1], self._number + 1)
+            raise
+        if names != text.count(mark):
+            _once_each(lines, self._number + 1)
         self._number += len(lines)
 
     def _open(self, line: bytes) -> Columns:

@@ -36,6 +36,10 @@ _EQUAL = {code: bytes(code == other for other in range(256)) for code in range(l
 """For ``translate``: turns a code into 1 and all others into 0."""
 
 
+_UNSETTLED = bytes(code not in (_BOOKED, _REJECTED) for code in range(256))
+"""For ``translate``: 1 for what can disturb others even after it has ended."""
+
+
 def _both(one: bytes | bytearray, other: bytes | bytearray) -> bytes:
     """Byte by byte, where each is 0 or 1: whether both are 1."""
     both = int.from_bytes(one, "little") & int.from_bytes(other, "little")
@@ -65,11 +69,11 @@ class Sieve:
     @cached_property
     def until(self) -> list[float]:
         """Until when each attempt can disturb others: see ``Attempt.until``."""
-        found, settled = list(self.columns.ended), (_BOOKED, _REJECTED)
-        for number, answer in enumerate(self.columns.answers):
-            if answer not in settled:
-                ended, fence = found[number], self.fences.get(number, NEVER)
-                found[number] = fence if ended == NEVER else max(fence, ended)
+        found, fences = list(self.columns.ended), self.fences
+        for number in compress(range(len(found)), self.columns.answers.translate(_UNSETTLED)):
+            fence = fences.get(number, NEVER)
+            if found[number] == NEVER or found[number] < fence:
+                found[number] = fence
         return found
 
     def crowd(self, name: str) -> Crowd:
@@ -82,7 +86,7 @@ class Sieve:
         """Some attempts, in the order of their invocations."""
         invoked, until = self.columns.invoked, self.until
         # Numbers of one kind are sorted much faster than a mixture of two.
-        ends: list[float] = sorted(until[n] for n in numbers if until[n] < NEVER)
+        ends: list[float] = sorted(filter(NEVER.__gt__, map(until.__getitem__, numbers)))
         ends += [NEVER] * (len(numbers) - len(ends))
         return Crowd([invoked[n] for n in numbers], ends)
 
