@@ -20,7 +20,6 @@ _HELD = """
     SELECT DISTINCT pid FROM pg_locks
      WHERE pid = ANY(%s::int[]) AND granted AND locktype <> 'virtualxid'
 """
-_PREPARED = "SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database()"
 _KNOWN = """
     SELECT DISTINCT proname::text FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace
     UNION SELECT word FROM pg_get_keywords()
@@ -64,11 +63,6 @@ class Backends:
         session-level advisory locks."""
         rows = self._watcher.execute(_HELD, (list(pids),)).fetchall()
         return frozenset(pid for (pid,) in rows)
-
-    def prepared_transactions(self) -> int:
-        """How many transactions were prepared for two-phase commit and neither has come."""
-        row = self._watcher.execute(_PREPARED).fetchone()
-        return int(row[0]) if row else 0
 
     def terminate(self, pid: int) -> None:
         """Tell this process to end; ``alive`` tells when it has."""
