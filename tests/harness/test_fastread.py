@@ -98,6 +98,8 @@ def test_mutilated_histories() -> None:
 
 
 def mutilate(rng: random.Random, lines: list[bytes]) -> None:
+    if not lines:
+        return
     place = rng.randrange(len(lines))
     line = lines[place]
     match rng.randrange(6):
