@@ -8,10 +8,10 @@ from collections import Counter
 
 import pytest
 from tests.spec.histories import generate
-from tests.spec.test_legality import ROWS, Row
 from tests.spec.test_legality_oracle import generate as generate_case
 from tests.spec.test_legality_oracle import history_of
 
+from lastseat.spec.cases import Case, cases
 from lastseat.spec.columns import columns_of
 from lastseat.spec.events import History
 from lastseat.spec.large import judge as judge_large
@@ -36,8 +36,8 @@ def compare(history: History) -> Judgement:
     return readable
 
 
-@pytest.mark.parametrize("row", ROWS, ids=str)
-def test_it_agrees_on_what_breaks_a_rule_and_on_near_misses(row: Row) -> None:
+@pytest.mark.parametrize("row", tuple(cases()), ids=str)
+def test_it_agrees_on_what_breaks_a_rule_and_on_near_misses(row: Case) -> None:
     compare(row.history)
 
 
