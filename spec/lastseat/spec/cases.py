@@ -121,7 +121,9 @@ def _event(words: list[str]) -> Event:
             return Final(name, *_reading(read))
         case ["fault", span, *client]:
             start, end = span.split("-")
-            return Fault("cut", int(start), int(end) if end else None, *client)
+            return Fault(
+                "cut", int(start), int(end) if end else None, client[0] if client else None
+            )
         case [at, "audit", name, *read]:
             return Audit(int(at), name, *_reading(read))
         case [at, "end", *ms]:
