@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import random
 import sys
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 import pytest
 
+from lastseat.spec import large
+from lastseat.spec.columns import columns_of
 from lastseat.spec.events import (
     Emit,
     Event,
@@ -56,7 +59,11 @@ def contended(attempts: int, *, capacity: int, read: bool = True) -> History:
     return History(header, (*(event for _, event in events), *finals))
 
 
-def effort(history: History) -> tuple[int, Judgement]:
+def in_columns(history: History) -> Judgement:
+    return large.judge(columns_of(history))
+
+
+def effort(history: History, judge: Callable[[History], Judgement]) -> tuple[int, Judgement]:
     """The calls that judging takes, and what comes of it."""
     calls = 0
 
@@ -76,13 +83,16 @@ def effort(history: History) -> tuple[int, Judgement]:
 SMALL, LARGE = 300, 1200
 
 
+@pytest.mark.parametrize("judge", [judge, in_columns])
 @pytest.mark.parametrize("read", [True, False])
 @pytest.mark.parametrize(
     ("spare", "broken"), [(0, set()), (-50, {Rule.CAPACITY}), (100, {Rule.REJECTED})]
 )
-def test_effort_grows_with_the_history(spare: int, broken: set[Rule], read: bool) -> None:
-    few, _ = effort(contended(SMALL, capacity=SMALL // 3 + spare, read=read))
-    many, judgement = effort(contended(LARGE, capacity=LARGE // 3 + spare, read=read))
+def test_effort_grows_with_the_history(
+    spare: int, broken: set[Rule], read: bool, judge: Callable[[History], Judgement]
+) -> None:
+    few, _ = effort(contended(SMALL, capacity=SMALL // 3 + spare, read=read), judge)
+    many, judgement = effort(contended(LARGE, capacity=LARGE // 3 + spare, read=read), judge)
     # With nothing to spare the rest is rejected rightly; fewer seats are oversold, and with more
     # of them the rejections are wrong, unless all that is in doubt may have been booked.
     assert {violation.rule for violation in judgement.violations} == broken

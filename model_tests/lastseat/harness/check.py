@@ -13,14 +13,21 @@ from attrs import frozen
 
 from lastseat.harness import fastread
 from lastseat.harness.verdict import Verdict
-from lastseat.spec import large
+from lastseat.spec import large, linearize
 from lastseat.spec.columns import CODES, NONE, Columns
-from lastseat.spec.events import MalformedHistory
+from lastseat.spec.events import History, MalformedHistory
+from lastseat.spec.legality import UNKNOWN_BINDING
+from lastseat.spec.linearize import Found
 from lastseat.spec.record import NEVER
-from lastseat.spec.rules import Judgement, Violation
+from lastseat.spec.rules import Judgement, Rule, Violation
+from lastseat.spec.vocabulary import REJECTED
 
 FORMAT = "lastseat-check/1"
 """Of what ``--json`` prints: one object on one line."""
+
+SEARCHED = 200
+BUDGET = 20_000
+"""How many attempts a history may have for a search, and how many configurations that may take."""
 
 SHOWN = 20
 """How many violations are printed in words; ``--json`` gives all."""
@@ -64,11 +71,11 @@ def check(path: str) -> Checked:
         began = time.monotonic()
         columns = fastread.read_path(path)
         read = time.monotonic()
-        judgement = large.judge(columns)
+        judgement = _searched(columns, large.judge(columns))
         judged = time.monotonic()
     return Checked(
         judgement,
-        tuple(_undecided(columns)),
+        tuple(_undecided(columns, judgement)),
         _answers(columns),
         len(set(columns.clients)),
         len(columns.header.resources),
@@ -84,8 +91,32 @@ def _answers(columns: Columns) -> dict[str, int]:
     return {answer: count for answer, count in sorted(counts.items()) if count}
 
 
-def _undecided(columns: Columns) -> list[str]:
+def _searched(columns: Columns, judgement: Judgement) -> Judgement:
+    """A search decides what the judge cannot, if the history is small enough for one.
+
+    Without the final bookings it is not known which request of an id was the one booked, if
+    attempts asked for it in different ways. The judge takes the better reading for each rejection.
+    """
+    if UNKNOWN_BINDING not in judgement.not_judged or len(columns) > SEARCHED:
+        return judgement
+    everything = columns.events_of(range(len(columns)), list(columns.numbers))
+    events = (*everything, *columns.audits, *columns.finals.values())
+    result = linearize.linearize(History(columns.header, events), BUDGET)
+    if result.found is Found.BUDGET_SPENT:
+        return judgement
+    violations = judgement.violations
+    if result.found is Found.NO_ORDER and not violations:
+        text = "no choice of the requests that were booked, and no order of effects, explains it"
+        where = ", ".join(result.resources)
+        violations = (Violation(Rule.REJECTED, result.stuck, where, text),)
+    gaps = tuple(gap for gap in judgement.not_judged if gap != UNKNOWN_BINDING)
+    return Judgement(violations, gaps)
+
+
+def _undecided(columns: Columns, judgement: Judgement) -> list[str]:
     found = []
+    if UNKNOWN_BINDING in judgement.not_judged and CODES[REJECTED] in columns.answers:
+        found.append(UNKNOWN_BINDING)
     if not len(columns):
         found.append("no attempt was recorded")
     if columns.end is None and NEVER in columns.ended:

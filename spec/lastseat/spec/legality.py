@@ -15,7 +15,10 @@ from lastseat.spec.evidence import Kind, kind_of
 from lastseat.spec.record import NEVER, Record, fold
 from lastseat.spec.rules import Judgement, Rule, Violation
 
-__all__ = ["Judgement", "Rule", "Violation", "judge"]
+__all__ = ["UNKNOWN_BINDING", "Judgement", "Rule", "Violation", "judge"]
+
+UNKNOWN_BINDING = "REJECTED: of ids asked for in different ways it is not known what was booked"
+"""The one gap that is the judge's and not the recorder's: there it may be too kind."""
 
 
 def judge(history: History) -> Judgement:
@@ -50,7 +53,7 @@ def gaps_in_time(record: Record) -> Iterator[str]:
     if unread:
         yield f"BOOKED: the final bookings of {', '.join(unread)} were not read"
         if any(len(claims) > 1 for claims in record.of_id.values()):
-            yield "REJECTED: of ids asked for in different ways it is not known what was booked"
+            yield UNKNOWN_BINDING
 
 
 def gaps_in_evidence(record: Record, others: frozenset[Kind] = frozenset()) -> Iterator[str]:
