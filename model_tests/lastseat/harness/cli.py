@@ -80,6 +80,10 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument("--json", action="store_true", help="the judgement for programs")
     check.set_defaults(run=lambda args: check_history(args.file, as_json=args.json))
 
+    vectors = subs.add_parser("vectors", help="write test vectors for other languages")
+    vectors.add_argument("folder", type=Path, metavar="DIR")
+    vectors.set_defaults(run=lambda args: commands.write_vectors(args.folder))
+
     model = subs.add_parser("model", help="search the reference model exhaustively")
     model.add_argument("--full", action="store_true", help="larger scopes: some minutes")
     model.set_defaults(run=lambda args: commands.model(full=args.full))

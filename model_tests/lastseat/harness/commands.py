@@ -24,7 +24,7 @@ from lastseat.harness.schedule.replay import replay_strictly
 from lastseat.harness.stage import stage
 from lastseat.harness.verdict import Verdict, worst
 from lastseat.harness.verify import PROFILES, Profile, Verification, Verifier, Watcher
-from lastseat.spec import proof
+from lastseat.spec import proof, vectors
 
 __all__ = [
     "Interrupted",
@@ -37,6 +37,7 @@ __all__ = [
     "replay",
     "resolve",
     "verify",
+    "write_vectors",
 ]
 
 _TRIES = 5
@@ -220,6 +221,12 @@ def _row(mutant: Mutant, result: Verification) -> Sequence[str]:
     good = "" if _as_it_should(mutant, result) else "  (WRONG)"
     rules = ", ".join(sorted(_rules(result)))
     return mutant.name, said + good, rules, str(result.witness.runs), f"{seconds:.1f}"
+
+
+def write_vectors(folder: Path) -> Verdict:
+    """Write the language-neutral vectors and their schema."""
+    print(f"{vectors.write(folder)} vectors in {folder}")
+    return Verdict.PASS
 
 
 def model(*, full: bool) -> Verdict:
