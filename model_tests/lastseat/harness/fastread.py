@@ -220,7 +220,7 @@ class _Reader:
         if self._columns is None:
             assemble([])
             raise AssertionError("a history without a header")
-        return self._columns
+        return self._columns.index()
 
     @property
     def next_line(self) -> int:

@@ -8,6 +8,7 @@ lost that a judge looks at, so that the events of any attempts can be had back: 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 
 from attrs import define, field
 
@@ -43,7 +44,7 @@ class Irregular(Exception):
     """The event cannot stand where it stands; an ``Order`` says why."""
 
 
-@define(eq=False)
+@define(eq=False, slots=False)
 class Columns:
     """A history that grows event by event.
 
@@ -70,12 +71,6 @@ class Columns:
     commit. The commit of the column is repeated here."""
     times: dict[int, tuple[float | None, float | None]] = field(factory=dict)
     """When in milliseconds it began and ended, for those that may have taken too long."""
-    of_id: dict[str, int] = field(factory=dict)
-    """The first attempt of each booking id."""
-    firsts: list[int] = field(factory=list)
-    """The first attempt of the same id."""
-    again: list[int] = field(factory=list)
-    """The attempts that were not the first of their ids."""
     faults: list[Fault] = field(factory=list)
     audits: list[Audit] = field(factory=list)
     finals: dict[str, Final] = field(factory=dict)
@@ -96,6 +91,27 @@ class Columns:
         if header.deadline_ms is not None and header.grace_ms is not None:
             self.limit = header.deadline_ms + header.grace_ms
 
+    def index(self) -> Columns:
+        """Look up the attempts of each id, now that the history is complete."""
+        _ = self.again
+        return self
+
+    @cached_property
+    def of_id(self) -> dict[str, int]:
+        """The first attempt of each booking id."""
+        numbers = range(len(self) - 1, -1, -1)
+        return dict(zip(reversed(self.booking_ids), numbers, strict=True))
+
+    @cached_property
+    def firsts(self) -> list[int]:
+        """The first attempt of the same id, for each attempt."""
+        return list(map(self.of_id.__getitem__, self.booking_ids))
+
+    @cached_property
+    def again(self) -> list[int]:
+        """The attempts that were not the first of their ids."""
+        return [number for number, first in enumerate(self.firsts) if first != number]
+
     def __len__(self) -> int:
         return len(self.invoked)
 
@@ -115,10 +131,6 @@ class Columns:
         self.now = at
         number = len(self.invoked)
         self.numbers[attempt] = number
-        first = self.of_id.setdefault(booking_id, number)
-        self.firsts.append(first)
-        if first != number:
-            self.again.append(number)
         self.clients.append(self.shared.setdefault(client, client))
         self.resources.append(self.shared.setdefault(resource_id, resource_id))
         self.booking_ids.append(booking_id)

@@ -189,7 +189,7 @@ def _shortfalls(small: _Small) -> Iterator[Shortfall | Overdue]:
             resource.capacity,
             sorted([*certain, *small.sieve.granted(name)]),
             possible,
-            [(ended[number], units[number]) for number in rejected],
+            ((ended[number], units[number]) for number in rejected),
         ):
             yield Shortfall(small.attempt(rejected[index]), most, exact)
 

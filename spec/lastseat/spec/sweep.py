@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from attrs import define, field, frozen
 
@@ -97,7 +97,7 @@ def with_room(
     capacity: int,
     certain: Sequence[Timed],
     possible: Sequence[Timed],
-    rejected: Sequence[Timed],
+    rejected: Iterable[Timed],
 ) -> Iterator[tuple[int, int, bool]]:
     """The rejections, by their position, for which there was room at every moment.
 
@@ -110,6 +110,8 @@ def with_room(
         while done < len(certain) and certain[done][0] <= ended:
             booked += certain[done][1]
             done += 1
+        if booked >= capacity:
+            return  # full for good: whoever asks for a unit is rejected rightly from here on
         while begun < len(possible) and possible[begun][0] <= ended:
             sums.maybe(possible[begun][1])
             begun += 1
