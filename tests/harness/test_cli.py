@@ -11,7 +11,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from lastseat.harness import cli, commands
+from lastseat.harness import cli
+from lastseat.harness.commands import explore
 from lastseat.harness.postgres import Server
 from lastseat.harness.verdict import Verdict
 
@@ -131,7 +132,7 @@ def test_a_fault_of_our_own_is_no_violation(
     def broken() -> Verdict:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(commands, "list_scenarios", broken)
+    monkeypatch.setattr(explore, "list_scenarios", broken)
     assert cli.main(["explore", "--list"]) == ERROR
     error = capsys.readouterr().err
     assert "ZeroDivisionError" in error

@@ -1,0 +1,18 @@
+"""``lastseat check``: a recorded history is judged, whoever recorded it."""
+
+from __future__ import annotations
+
+import argparse
+
+from lastseat.harness import check
+from lastseat.harness.commands import shared
+
+
+def add(commands: shared.Commands[argparse.ArgumentParser]) -> None:
+    """The command's arguments."""
+    sub = commands.add_parser("check", help="judge a recorded history, whoever recorded it")
+    sub.add_argument(
+        "file", metavar="HISTORY", help="JSON Lines, also .gz or .zst; - reads standard input"
+    )
+    sub.add_argument("--json", action="store_true", help="the judgement for programs")
+    sub.set_defaults(run=lambda args: check.run(args.file, as_json=args.json))

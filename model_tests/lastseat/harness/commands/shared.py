@@ -1,0 +1,64 @@
+"""What several commands share: their arguments, and where they write."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from lastseat.harness.implementations.client import Implementation
+from lastseat.harness.registry import resolve
+
+Commands = argparse._SubParsersAction  # noqa: SLF001 - argparse gives it no public name
+
+
+class Interrupted(Exception):
+    """The user interrupted; had a violation been found by then?"""
+
+    def __init__(self, *, violated: bool) -> None:
+        super().__init__()
+        self.violated = violated
+
+
+def console() -> Console:
+    """Long lines are left to the terminal to wrap, so that they can be searched and pasted."""
+    return Console(highlight=False, soft_wrap=True)
+
+
+def add_implementation(sub: argparse.ArgumentParser) -> None:
+    """Which implementation: read again by ``implementation``."""
+    sub.add_argument(
+        "implementation",
+        nargs="?",
+        default="optimistic",
+        metavar="IMPLEMENTATION",
+        help="a built-in name, or a factory package.module:name (default: optimistic)",
+    )
+    sub.add_argument("--adapter", metavar="COMMAND", help="a command that speaks the protocol")
+    sub.add_argument(
+        "--in-process",
+        action="store_true",
+        help="threads instead of a process per client: faster, and hides what sits between them",
+    )
+
+
+def implementation(args: argparse.Namespace) -> Implementation:
+    """The implementation that was asked for; raises AdapterError."""
+    return resolve(args.implementation, args.adapter)
+
+
+def add_server(sub: argparse.ArgumentParser) -> None:
+    """Which server."""
+    sub.add_argument(
+        "--dsn",
+        help="work on this server, in a database of our own (default: a server of our own)",
+    )
+
+
+def out_folder(args: argparse.Namespace) -> Path:
+    """Where the files go: where the user said, or a folder of this command and moment."""
+    if args.out is not None:
+        return Path(args.out)
+    return Path(".lastseat", f"{args.command}-{time.strftime('%Y%m%d-%H%M%S')}")
