@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from lastseat.harness.campaign import Campaign
+from lastseat.harness.cases import briefly, until_convicted
 from lastseat.harness.mutants.catalogue import CANARIES, CONFORMING, MUTANTS, Mutant
 from lastseat.harness.postgres import Target
 from lastseat.harness.scenario import SCENARIOS
 from lastseat.harness.stage import Stage
-from lastseat.harness.verify import PROFILES, Verification, Verifier, Watcher
+from lastseat.harness.venue import Venue
 from lastseat.spec import visibility
 from lastseat.spec.rules import Rule
 
@@ -28,9 +29,9 @@ def names(mutants: tuple[Mutant, ...]) -> list[str]:
 def test_every_wrong_implementation_is_convicted_by_the_rule_that_it_breaks(
     mutant: Mutant, target: Target, tmp_path: Path
 ) -> None:
-    result = Verification(mutant.name, "", "quick", 0, tmp_path)
-    verifier = Verifier(mutant.implementation, target, PROFILES["quick"], result, Watcher())
-    assert verifier.convict(mutant) & mutant.breaks
+    with Venue(mutant.implementation, target, tmp_path) as venue:
+        found = until_convicted(venue, briefly())
+    assert {rule for convicted in found.convicted for rule in convicted.rules} & mutant.breaks
 
 
 @pytest.mark.parametrize("mutant", CONFORMING, ids=names(CONFORMING))

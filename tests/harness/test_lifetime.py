@@ -152,7 +152,7 @@ def test_ctrl_c_after_a_violation_still_tells_the_violation(tmp_path: Path) -> N
         assert verification.marked() == {}
     assert "capacity" in rest
     assert rest.splitlines()[-1] == "violation"
-    (saved,) = tmp_path.glob(".lastseat/verify-*/violation-1.schedule.json")
+    (saved,) = tmp_path.glob(".lastseat/verify-*/**/violation-1.schedule.json")
     assert saved.stat().st_size > 0
 
 

@@ -1,15 +1,20 @@
 """What the user reads: nothing is lost or torn, whatever the terminal and whatever is told."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from lastseat.harness import report
 from lastseat.harness.campaign import Convicted
+from lastseat.harness.cases import Case
 from lastseat.harness.judge.verdict import Finding
+from lastseat.harness.venue import Found
 from lastseat.harness.verdict import Verdict
-from lastseat.harness.verify import Part, Verification
+from lastseat.harness.verify import Result, Verification
+from lastseat.harness.witness import Witness
+from lastseat.spec.vocabulary import ANSWERS, BOOKED
 
 CONVICTED = Convicted(
     (
@@ -33,24 +38,33 @@ def printed(what, width: int = 40) -> str:
     return file.getvalue()
 
 
-def verification(*convicted: Convicted, finished: bool = True, **more: list[str]) -> Verification:
+CASE = Case("explore/last-seat", "two callers, one seat", lambda venue, found: None)
+
+
+def verification(
+    *convicted: Convicted, finished: bool = True, reasons: Sequence[str] = ()
+) -> Verification:
+    """One that has witnessed all that is demanded."""
+    found = Found("34 schedules [r1]: all of them", complete(), list(convicted), list(reasons))
+    results = [Result(CASE, found, 1.25)]
     return Verification(
-        "optimistic",
-        "PostgreSQL",
-        "quick",
-        7,
-        Path("out"),
-        convicted=list(convicted),
-        finished=finished,
-        **more,
+        "optimistic", "PostgreSQL", "quick", 7, Path("out"), results, finished=finished
     )
+
+
+def complete() -> Witness:
+    """It has seen all that is demanded, once."""
+    witness = Witness(contention=1)
+    witness.answers.update(ANSWERS)
+    witness.undisturbed[BOOKED] = 1
+    return witness
 
 
 def test_a_finished_part_is_one_line_however_narrow_the_terminal_is() -> None:
     def part(console: Console) -> None:
         with report.progress(console) as watcher:
-            watcher.part_begins("last-seat")
-            watcher.part_ends(Part("last-seat", "34 schedules [r1]: all of them", 1.25))
+            watcher.begins(CASE)
+            watcher.ends(verification().results[0])
 
     lines = [line for line in printed(part).splitlines() if "last-seat" in line]
     assert len(lines) == 1

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from lastseat.harness.cases import Case
 from lastseat.harness.run import Fired
+from lastseat.harness.venue import Found
 from lastseat.harness.verdict import Verdict
-from lastseat.harness.verify import Verification
+from lastseat.harness.verify import Result, Verification
 from lastseat.harness.witness import Witness
 from lastseat.spec.vocabulary import (
     ANSWERS,
@@ -29,9 +31,9 @@ def complete() -> Witness:
 
 def verdict(witness: Witness, *, finished: bool = True) -> Verdict:
     """Of a verification that found nothing illegal."""
-    result = Verification("x", "", "quick", 0, Path(), witness=witness, finished=finished)
-    result.reasons.extend(witness.missing())
-    return result.verdict()
+    case = Case("explore/last-seat", "two callers, one seat", lambda venue, found: None)
+    results = [Result(case, Found(witness=witness), 1.0)]
+    return Verification("x", "", "quick", 0, Path(), results, finished=finished).verdict()
 
 
 def test_who_has_seen_everything_may_pass() -> None:

@@ -12,11 +12,12 @@ from rich.status import Status
 from rich.table import Table
 
 from lastseat.harness.campaign import Convicted
+from lastseat.harness.cases import Case
 from lastseat.harness.faults import FAULTS
 from lastseat.harness.scenario import Scenario
 from lastseat.harness.schedule.interleavings import Coverage
 from lastseat.harness.verdict import Verdict
-from lastseat.harness.verify import Part, Verification, Watcher
+from lastseat.harness.verify import Result, Verification, Watcher
 from lastseat.harness.witness import Witness
 from lastseat.spec.vocabulary import ANSWERS
 
@@ -25,31 +26,48 @@ _TIMELINE = 60  # lines of a violation's timeline that are printed; the file has
 
 
 class _Terminal(Watcher):
-    """A live line on a terminal, a plain line for each finished part everywhere."""
+    """A live line on a terminal, a plain line for each group of finished cases everywhere."""
 
     def __init__(self, console: Console, status: Status) -> None:
         self._console = console
         self._status = status
-        self._part = ""
+        self._case = ""
         self._runs = 0
+        self._group: list[Result] = []
 
-    def part_begins(self, name: str) -> None:
-        self._part, self._runs = name, 0
-        self._status.update(name)
+    def begins(self, case: Case) -> None:
+        if self._group and self._group[0].case.group != case.group:
+            self.flush()
+        self._case, self._runs = case.id, 0
+        self._status.update(case.id)
 
     def run_done(self) -> None:
         self._runs += 1
-        self._status.update(f"{self._part}: {self._runs} runs")
+        self._status.update(f"{self._case}: {self._runs} runs")
 
-    def part_ends(self, part: Part) -> None:
-        self._console.print(f"  {part.name:<26} {escape(part.did):<58} {part.seconds:6.1f} s")
+    def ends(self, result: Result) -> None:
+        self._group.append(result)
+
+    def flush(self) -> None:
+        """Print the cases that have ended since the last line."""
+        group, self._group = self._group, []
+        if not group:
+            return
+        seconds = sum(result.seconds for result in group)
+        runs = sum(result.found.witness.runs for result in group)
+        did = group[0].found.did if len(group) == 1 else f"{len(group)} cases, {runs} runs"
+        self._console.print(f"  {group[0].case.group:<28} {escape(did):<56} {seconds:6.1f} s")
 
 
 @contextmanager
 def progress(console: Console) -> Iterator[Watcher]:
     """A watcher that shows what is going on."""
     with console.status("starting") as status:
-        yield _Terminal(console, status)
+        terminal = _Terminal(console, status)
+        try:
+            yield terminal
+        finally:
+            terminal.flush()
 
 
 def show(result: Verification, console: Console) -> None:
@@ -61,8 +79,6 @@ def show(result: Verification, console: Console) -> None:
     verdict = result.verdict()
     for reason in result.reasons:
         console.print(f"  • {escape(reason)}")
-    if not result.finished:
-        console.print("  • it was interrupted before it had looked at everything")
     console.print(f"\nfiles: {escape(str(result.out))}   seed: {result.seed}")
     console.print(f"[bold {_COLOURS.get(verdict, 'yellow')}]{verdict}[/]")
 

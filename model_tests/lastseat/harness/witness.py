@@ -47,6 +47,17 @@ class Witness:
             else:
                 self.unseen.append(fired)
 
+    def add(self, other: Witness) -> None:
+        """Count what another one has witnessed, too."""
+        self.runs += other.runs
+        self.answers.update(other.answers)
+        self.undisturbed.update(other.undisturbed)
+        self.raised += other.raised
+        self.overlaps += other.overlaps
+        self.contention += other.contention
+        self.fired.update(other.fired)
+        self.unseen.extend(other.unseen)
+
     def missing(self) -> Iterator[str]:
         """What was promised to be looked at and was not seen, in words."""
         if not self.undisturbed[BOOKED]:

@@ -9,11 +9,13 @@ from pathlib import Path
 from rich.table import Table
 
 from lastseat.harness import report
+from lastseat.harness.cases import PROFILES, of_implementation
 from lastseat.harness.commands import shared
 from lastseat.harness.mutants.catalogue import CONFORMING, MUTANTS, Mutant
 from lastseat.harness.postgres import Target, open_target
+from lastseat.harness.venue import Venue
 from lastseat.harness.verdict import Verdict
-from lastseat.harness.verify import PROFILES, Verification, Verifier, Watcher
+from lastseat.harness.verify import Verification, Watcher, run_cases
 
 
 class UnknownMutant(Exception):
@@ -69,7 +71,8 @@ def mutants(names: Sequence[str], dsn: str | None, out: Path) -> Verdict:
 def _verified(mutant: Mutant, target: Target, out: Path, watcher: Watcher) -> Verification:
     profile = PROFILES["quick"]
     result = Verification(mutant.name, target.describe(), profile.name, 0, out)
-    Verifier(mutant.implementation, target, profile, result, watcher).run_implementation()
+    with Venue(mutant.implementation, target, out, progress=watcher.run_done) as venue:
+        run_cases(of_implementation(profile), venue, result, watcher)
     return result
 
 
@@ -84,7 +87,7 @@ def _as_it_should(mutant: Mutant, result: Verification) -> bool:
 
 
 def _row(mutant: Mutant, result: Verification) -> Sequence[str]:
-    seconds = sum(part.seconds for part in result.parts)
+    seconds = sum(each.seconds for each in result.results)
     said = "convicted" if result.convicted else "; ".join(result.reasons) or "nothing found"
     good = "" if _as_it_should(mutant, result) else "  (WRONG)"
     rules = ", ".join(sorted(_rules(result)))

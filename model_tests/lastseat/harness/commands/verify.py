@@ -7,15 +7,16 @@ import random
 from pathlib import Path
 
 from hypothesis.configuration import set_hypothesis_home_dir
-from rich.console import Console
 from rich.markup import escape
 
 from lastseat.harness import report
+from lastseat.harness.cases import PROFILES, Profile, cases
 from lastseat.harness.commands import shared
 from lastseat.harness.implementations.client import Implementation
 from lastseat.harness.postgres import open_target
+from lastseat.harness.venue import Venue
 from lastseat.harness.verdict import Verdict
-from lastseat.harness.verify import PROFILES, Profile, Verification, Verifier
+from lastseat.harness.verify import Verification, run_cases
 
 
 def add(commands: shared.Commands[argparse.ArgumentParser]) -> None:
@@ -56,22 +57,19 @@ def verify(
     with open_target(dsn) as target:
         result = Verification(implementation.name, target.describe(), profile.name, seed, out)
         console.print(f"[bold]lastseat verify[/] {escape(implementation.name)} on {result.server}")
-        with report.progress(console) as watcher:
-            verifier = Verifier(implementation, target, profile, result, watcher, in_process)
-            _to_the_end(verifier, console)
+        try:
+            with (
+                report.progress(console) as watcher,
+                Venue(implementation, target, out, seed, watcher.run_done, in_process) as venue,
+            ):
+                run_cases(cases(profile), venue, result, watcher)
+        except KeyboardInterrupt:
+            report.show(result, console)
+            raise shared.Interrupted(violated=bool(result.convicted)) from None
+        except Exception as error:
+            # A violation that was found stays one, whatever went wrong later.
+            if not result.convicted:
+                raise
+            result.ended_early = str(error)
     report.show(result, console)
     return result.verdict()
-
-
-def _to_the_end(verifier: Verifier, console: Console) -> None:
-    try:
-        verifier.run()
-    except KeyboardInterrupt:
-        report.show(verifier.result, console)
-        violated = bool(verifier.result.convicted)
-        raise shared.Interrupted(violated=violated) from None
-    except Exception as error:
-        # A violation that was found stays one, whatever went wrong later.
-        if not verifier.result.convicted:
-            raise
-        verifier.result.reasons.append(f"it ended early: {error}")

@@ -1,0 +1,140 @@
+"""What a verification consists of: cases, each with an id that stays the same from run to run.
+
+``model``, ``explore/SCENARIO``, ``faults/SCENARIO/FAULT``, ``hypothesis``, ``canary/NAME``. They do
+not build on each other: any of them can be run alone, in any order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from attrs import frozen
+
+from lastseat.harness import machine
+from lastseat.harness.faults import FAULTS, Fault
+from lastseat.harness.modelled import check_model
+from lastseat.harness.mutants.catalogue import CANARIES, Mutant
+from lastseat.harness.scenario import SCENARIOS, Scenario
+from lastseat.harness.venue import Found, Venue
+
+
+@frozen
+class Profile:
+    """How far a verification goes."""
+
+    name: str
+    preemptions: int | None
+    """Scheduling is exhaustive up to so many preemptions; None: exhaustive."""
+    examples: int
+    """Of the Hypothesis machine."""
+
+
+PROFILES = {
+    "quick": Profile("quick", preemptions=2, examples=80),
+    "full": Profile("full", preemptions=None, examples=800),
+}
+
+
+@frozen
+class Case:
+    """``group`` is what it is reported under; ``run`` puts what it finds where it is told to."""
+
+    id: str
+    why: str
+    run: Callable[[Venue, Found], None]
+
+    @property
+    def group(self) -> str:
+        """The id without its last part, where there are many of a kind."""
+        return self.id.rpartition("/")[0] if self.id.count("/") > 1 else self.id
+
+
+def cases(profile: Profile) -> tuple[Case, ...]:
+    """All cases of a profile, in the order in which they are run."""
+    return (MODEL, *of_implementation(profile), *(_canary(mutant) for mutant in CANARIES))
+
+
+def of_implementation(profile: Profile) -> tuple[Case, ...]:
+    """Those that run the implementation itself."""
+    return (
+        *(_explore(scenario, profile.preemptions) for scenario in SCENARIOS),
+        *(_fault(s, fault) for s in SCENARIOS if s.faults for fault in FAULTS.values()),
+        _hypothesis(profile.examples),
+    )
+
+
+def briefly() -> Iterator[Case]:
+    """The shortest way to convict what is wrong: each scenario, and at once the faults in it."""
+    for scenario in SCENARIOS:
+        yield _explore(scenario, PROFILES["quick"].preemptions)
+        if scenario.faults:
+            yield from (_fault(scenario, fault) for fault in FAULTS.values())
+
+
+def until_convicted(venue: Venue, chosen: Iterable[Case]) -> Found:
+    """Run cases one after the other until one convicts the implementation; what was found."""
+    found = Found()
+    for case in chosen:
+        case.run(venue, found)
+        if found.convicted:
+            break
+    return found
+
+
+def _check_model(_: Venue, found: Found) -> None:
+    checked = check_model()
+    found.did = checked.words
+    found.reasons.extend(checked.failures)
+
+
+MODEL = Case("model", "the model that judges is itself searched and proved", _check_model)
+
+
+def _explore(scenario: Scenario, preemptions: int | None) -> Case:
+    def run(venue: Venue, found: Found) -> None:
+        with venue.campaign(case, found) as campaign:
+            coverage = campaign.scenario(scenario, preemptions)
+        scope = "all" if preemptions is None else f"all of ≤ {preemptions} preemptions"
+        ending = "then stopped at a violation" if coverage.remaining else scope
+        found.did = f"{coverage.schedules} schedules: {ending}"
+
+    case = f"explore/{scenario.name}"
+    return Case(case, scenario.why, run)
+
+
+def _fault(scenario: Scenario, fault: Fault) -> Case:
+    def run(venue: Venue, found: Found) -> None:
+        with venue.campaign(case, found) as campaign:
+            runs = campaign.fault_sweep(scenario, fault.name)
+        found.did = f"{runs} runs, one fault at one turn each"
+
+    case = f"faults/{scenario.name}/{fault.name}"
+    return Case(case, fault.words, run)
+
+
+def _hypothesis(examples: int) -> Case:
+    def run(venue: Venue, found: Found) -> None:
+        with venue.campaign("hypothesis", found) as drawn:
+            machine.drive(drawn.stage, drawn.machine_judge, examples=examples, seed=venue.seed)
+            drawn.keep_shortest()
+        found.did = f"{found.witness.runs} examples, seed {venue.seed}"
+
+    return Case("hypothesis", "scenarios, schedules and faults that nobody wrote down", run)
+
+
+def _canary(mutant: Mutant) -> Case:
+    """The tool itself is checked: this wrong implementation must be convicted."""
+
+    def run(venue: Venue, found: Found) -> None:
+        with venue.of(mutant.implementation, case) as other:
+            rules = {r for c in until_convicted(other, briefly()).convicted for r in c.rules}
+        if rules & mutant.breaks:
+            found.did = f"convicted: {', '.join(sorted(rules))}"
+            return
+        found.did = "NOT convicted"
+        found.reasons.append(
+            f"the wrong implementation {mutant.name} was not convicted: lastseat is broken"
+        )
+
+    case = f"canary/{mutant.name}"
+    return Case(case, "a wrong implementation that must be convicted", run)

@@ -1,0 +1,97 @@
+"""Where cases take place: a server, an implementation, and a stage, set when first needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from attrs import Factory, define, field
+
+from lastseat.harness.campaign import Campaign, Convicted
+from lastseat.harness.implementations.client import Implementation
+from lastseat.harness.postgres import Target
+from lastseat.harness.scenario import CLIENTS, WARM_UP
+from lastseat.harness.stage import Stage, stage
+from lastseat.harness.witness import Witness
+
+
+@define
+class Found:
+    """What a case has found so far; it is filled while the case runs, so that nothing is lost."""
+
+    did: str = ""
+    """What was done, in words."""
+    witness: Witness = Factory(Witness)
+    convicted: list[Convicted] = Factory(list)
+    reasons: list[str] = Factory(list)
+    """Why nothing may pass, although nothing illegal was found."""
+
+
+@define
+class Venue:
+    """One implementation on one server; what is found goes to a folder ``out``."""
+
+    implementation: Implementation
+    target: Target
+    out: Path
+    seed: int = 0
+    progress: Callable[[], None] = lambda: None
+    in_process: bool = False
+    _stack: ExitStack = field(factory=ExitStack, init=False)
+    _stage: Stage | None = field(default=None, init=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+        self._stage = None
+
+    @contextmanager
+    def campaign(self, case: str, found: Found) -> Iterator[Campaign]:
+        """A campaign on the stage; what it finds is put into ``found`` even when it ends early."""
+        warm = self._stage is not None
+        campaign = Campaign(
+            self._set(),
+            self.out.joinpath(*case.split("/")),
+            self.progress,
+            self.seed,
+            found.witness,
+            found.convicted,
+        )
+        try:
+            if not warm:
+                campaign.warm_up(WARM_UP)
+            yield campaign
+        finally:
+            found.reasons.extend(campaign.reasons())
+
+    def of(self, implementation: Implementation, case: str) -> Venue:
+        """The same server and another implementation."""
+        return Venue(
+            implementation,
+            self.target,
+            self.out.joinpath(*case.split("/")),
+            self.seed,
+            self.progress,
+        )
+
+    def _set(self) -> Stage:
+        if self._stage is None:
+            setting = stage(
+                self.implementation,
+                self.target.new_database(),
+                self.out / "logs",
+                names=CLIENTS,
+                in_process=self.in_process,
+            )
+            self._stage = self._stack.enter_context(setting)
+        return self._stage
