@@ -4,6 +4,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from attrs import evolve
 from rich.console import Console
 
 from lastseat.harness import report
@@ -80,6 +81,14 @@ def test_a_violation_says_what_was_promised_what_was_seen_and_how_to_run_it_agai
     assert "seen:     on r1, [red]2 of 1" in text
     assert "  1. alice: SELECT 1 WHERE id = $1 [r1]" in text
     assert "run it again: lastseat replay out/violation-1.schedule.json" in text
+
+
+def test_what_is_broken_again_is_told_in_two_lines() -> None:
+    again = evolve(CONVICTED, schedule=Path("out", "violation-2.schedule.json"))
+    result = verification(CONVICTED, again)
+    text = printed(lambda console: report.show(result, console))
+    assert text.count("violation in scenario") == 1
+    assert "capacity again, in last-seat:\n    lastseat replay out/violation-2" in text
 
 
 def test_a_long_timeline_is_cut_and_says_so() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -74,8 +74,7 @@ def show(result: Verification, console: Console) -> None:
     """The verdict and what it rests on."""
     console.print()
     console.print(_witnessed(result.witness))
-    for convicted in result.convicted:
-        show_conviction(convicted, console)
+    _show_convictions(result.convicted, console)
     verdict = result.verdict()
     for reason in result.reasons:
         console.print(f"  • {escape(reason)}")
@@ -94,6 +93,18 @@ def _witnessed(witness: Witness) -> Table:
         table.add_row(f"{name}: {fault.words}", f"{witness.fired[name]:,}")
     table.add_row("runs judged", f"{witness.runs:,}")
     return table
+
+
+def _show_convictions(convictions: Iterable[Convicted], console: Console) -> None:
+    """In full, the first that breaks a rule; of the others, where they are."""
+    known: set[str] = set()
+    for convicted in convictions:
+        if convicted.rules <= known:
+            console.print(f"  {', '.join(sorted(convicted.rules))} again, in {convicted.scenario}:")
+            console.print(f"    lastseat replay {escape(str(convicted.schedule))}")
+        else:
+            known |= convicted.rules
+            show_conviction(convicted, console)
 
 
 def show_conviction(convicted: Convicted, console: Console) -> None:
