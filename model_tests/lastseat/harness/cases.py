@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from attrs import frozen
+from attrs import field, frozen
 
 from lastseat.harness import machine
 from lastseat.harness.faults import FAULTS, Fault
@@ -42,6 +42,10 @@ class Case:
     id: str
     why: str
     run: Callable[[Venue, Found], None]
+    ours: bool = field(default=False, kw_only=True)
+    """Is it lastseat itself that is looked at, and not the implementation?"""
+    random: bool = field(default=False, kw_only=True)
+    """May it find nothing where there is something?"""
 
     @property
     def group(self) -> str:
@@ -87,7 +91,9 @@ def _check_model(_: Venue, found: Found) -> None:
     found.reasons.extend(checked.failures)
 
 
-MODEL = Case("model", "the model that judges is itself searched and proved", _check_model)
+MODEL = Case(
+    "model", "the model that judges is itself searched and proved", _check_model, ours=True
+)
 
 
 def _explore(scenario: Scenario, preemptions: int | None) -> Case:
@@ -105,8 +111,10 @@ def _explore(scenario: Scenario, preemptions: int | None) -> Case:
 def _fault(scenario: Scenario, fault: Fault) -> Case:
     def run(venue: Venue, found: Found) -> None:
         with venue.campaign(case, found) as campaign:
-            runs = campaign.fault_sweep(scenario, fault.name)
-        found.did = f"{runs} runs, one fault at one turn each"
+            campaign.fault_sweep(scenario, fault.name)
+        met = found.witness.met
+        found.applies = met > 0
+        found.did = f"it met {met} turns, one a run" if met else "there is no turn that it can meet"
 
     case = f"faults/{scenario.name}/{fault.name}"
     return Case(case, fault.words, run)
@@ -115,11 +123,14 @@ def _fault(scenario: Scenario, fault: Fault) -> Case:
 def _hypothesis(examples: int) -> Case:
     def run(venue: Venue, found: Found) -> None:
         with venue.campaign("hypothesis", found) as drawn:
-            machine.drive(drawn.stage, drawn.machine_judge, examples=examples, seed=venue.seed)
-            drawn.keep_shortest()
+            try:
+                machine.drive(drawn.stage, drawn.machine_judge, examples=examples, seed=venue.seed)
+            finally:
+                drawn.keep_shortest()
         found.did = f"{found.witness.runs} examples, seed {venue.seed}"
 
-    return Case("hypothesis", "scenarios, schedules and faults that nobody wrote down", run)
+    why = "scenarios, schedules and faults that nobody wrote down"
+    return Case("hypothesis", why, run, random=True)
 
 
 def _canary(mutant: Mutant) -> Case:
@@ -137,4 +148,4 @@ def _canary(mutant: Mutant) -> Case:
         )
 
     case = f"canary/{mutant.name}"
-    return Case(case, "a wrong implementation that must be convicted", run)
+    return Case(case, "a wrong implementation that must be convicted", run, ours=True)

@@ -15,6 +15,7 @@ from lastseat.harness.postgres import NoPostgres, ServerError, TargetError
 from lastseat.harness.postgres.identity import NoIdentity
 from lastseat.harness.record import MalformedSchedule
 from lastseat.harness.scenario import UnknownScenario
+from lastseat.harness.selection import MalformedKnownFailures, UnknownCase
 from lastseat.harness.verdict import INTERRUPTED, Verdict
 
 _COMMANDS = (verify, explore, replay, mutants, check, vectors, model)
@@ -46,12 +47,14 @@ def parser() -> argparse.ArgumentParser:
 
 _MISTAKES = (
     AdapterError,
+    MalformedKnownFailures,
     MalformedSchedule,
     NoIdentity,
     NoPostgres,
     OSError,
     ServerError,
     TargetError,
+    UnknownCase,
     UnknownScenario,
     mutants.UnknownMutant,
 )

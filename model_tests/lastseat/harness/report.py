@@ -46,17 +46,28 @@ class _Terminal(Watcher):
         self._status.update(f"{self._case}: {self._runs} runs")
 
     def ends(self, result: Result) -> None:
-        self._group.append(result)
+        if result.verdict is Verdict.PASS:
+            self._group.append(result)
+            return
+        self.flush()  # what has failed has a line of its own
+        known = "known " if result.failed_as_known else ""
+        did = f": {result.found.did}" if result.found.did else ""
+        self._line(result.case.id, f"{known}{result.verdict}{did}", result.seconds)
 
     def flush(self) -> None:
-        """Print the cases that have ended since the last line."""
+        """Print the cases that have passed since the last line."""
         group, self._group = self._group, []
         if not group:
             return
         seconds = sum(result.seconds for result in group)
         runs = sum(result.found.witness.runs for result in group)
         did = group[0].found.did if len(group) == 1 else f"{len(group)} cases, {runs} runs"
-        self._console.print(f"  {group[0].case.group:<28} {escape(did):<56} {seconds:6.1f} s")
+        if idle := [each for each in group if not each.found.applies and len(group) > 1]:
+            did += f" ({len(idle)} could not happen)"
+        self._line(group[0].case.group, did, seconds)
+
+    def _line(self, name: str, did: str, seconds: float) -> None:
+        self._console.print(f"  {name:<34} {escape(did):<50} {seconds:6.1f} s")
 
 
 @contextmanager
@@ -75,11 +86,40 @@ def show(result: Verification, console: Console) -> None:
     console.print()
     console.print(_witnessed(result.witness))
     _show_convictions(result.convicted, console)
-    verdict = result.verdict()
+    for error in result.errors:
+        console.print(f"[bold red]adapter error[/]: {escape(error)}")
     for reason in result.reasons:
         console.print(f"  • {escape(reason)}")
+    for known in result.failed_as_known:
+        console.print(f"  • known {known.verdict} of {known.case.id}: {escape(known.known or '')}")
+    for words, cases in (("deselected", result.deselected), ("not run", result.not_run)):
+        if cases:
+            console.print(f"  • {words}: {_listed(cases)}")
     console.print(f"\nfiles: {escape(str(result.out))}   seed: {result.seed}")
-    console.print(f"[bold {_COLOURS.get(verdict, 'yellow')}]{verdict}[/]")
+    colour = _COLOURS.get(result.verdict(), "yellow")
+    console.print(f"[bold {colour}]{conclusion(result)}[/]")
+
+
+def conclusion(result: Verification) -> str:
+    """The verdict; and what a pass does not speak of, in the same line."""
+    verdict, known = result.verdict(), len(result.failed_as_known)
+    if verdict is not Verdict.PASS or not (known or result.deselected):
+        return str(verdict)
+    left_out = [
+        *([f"{known} failed as known"] if known else []),
+        *([f"{len(result.deselected)} deselected"] if result.deselected else []),
+    ]
+    return f"{verdict} of {len(result.results) - known} cases ({', '.join(left_out)})"
+
+
+def _listed(cases: Iterable[Case]) -> str:
+    """Ids; where there are several of a kind, the kind."""
+    kinds: dict[str, list[str]] = {}
+    for case in cases:
+        kinds.setdefault(case.id.partition("/")[0], []).append(case.id)
+    return ", ".join(
+        f"{kind} ({len(ids)} cases)" if len(ids) > 1 else ids[0] for kind, ids in kinds.items()
+    )
 
 
 def _witnessed(witness: Witness) -> Table:

@@ -28,6 +28,8 @@ class Found:
     convicted: list[Convicted] = Factory(list)
     reasons: list[str] = Factory(list)
     """Why nothing may pass, although nothing illegal was found."""
+    applies: bool = True
+    """Was there anything to look at in this implementation?"""
 
 
 @define

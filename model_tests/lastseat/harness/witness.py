@@ -27,6 +27,11 @@ class Witness:
     unseen: list[Fired] = Factory(list)
     """Faults whose position was reached and that were not seen to happen."""
 
+    @property
+    def met(self) -> int:
+        """How many faults met a turn, seen to happen or not."""
+        return self.fired.total() + len(self.unseen)
+
     def take(self, run: Run) -> None:
         """Count what happened in a finished run."""
         report = run.fault_report()

@@ -14,6 +14,7 @@ from lastseat.harness.cases import PROFILES, Profile, cases
 from lastseat.harness.commands import shared
 from lastseat.harness.implementations.client import Implementation
 from lastseat.harness.postgres import open_target
+from lastseat.harness.selection import Known, Selection, read_known
 from lastseat.harness.venue import Venue
 from lastseat.harness.verdict import Verdict
 from lastseat.harness.verify import Verification, run_cases
@@ -27,19 +28,57 @@ def add(commands: shared.Commands[argparse.ArgumentParser]) -> None:
     sub.add_argument("--profile", choices=sorted(PROFILES), default="quick")
     sub.add_argument("--out", type=Path, metavar="DIR", help="where the report goes")
     sub.add_argument("--seed", type=int, default=None, help="of the Hypothesis machine")
+    sub.add_argument("--list-cases", action="store_true", help="list the ids of the cases")
+    for option, words in (("--select", "run only"), ("--deselect", "do not run")):
+        sub.add_argument(
+            option,
+            action="append",
+            default=[],
+            metavar="ID",
+            help=f"{words} the cases of this id, of ids below it, or that fit with *; repeatable",
+        )
+    sub.add_argument(
+        "--known-failures",
+        type=Path,
+        metavar="FILE",
+        help='cases that are known to fail, as TOML: lines of the form "ID" = "REASON"',
+    )
     sub.set_defaults(run=_run)
 
 
 def _run(args: argparse.Namespace) -> Verdict:
+    profile = PROFILES[args.profile]
+    if args.list_cases:
+        return list_cases(profile)
+    selection = Selection(tuple(args.select), tuple(args.deselect))
+    known = Known() if args.known_failures is None else read_known(args.known_failures)
+    _check(profile, selection, known)
     seed = random.SystemRandom().randrange(2**32) if args.seed is None else args.seed
     return verify(
         shared.implementation(args),
         args.dsn,
-        PROFILES[args.profile],
+        profile,
         shared.out_folder(args),
         seed,
+        selection,
+        known,
         in_process=args.in_process,
     )
+
+
+def _check(profile: Profile, selection: Selection, known: Known) -> None:
+    """Raises UnknownCase where the user means a case that there is not."""
+    selection.check([case.id for case in cases(profile)])
+    # What one profile knows is not wrong in the file that is used with another.
+    every = {case.id for each in PROFILES.values() for case in cases(each) if not case.ours}
+    known.check(every)
+
+
+def list_cases(profile: Profile) -> Verdict:
+    """The ids of the cases, and what each looks at."""
+    for case in cases(profile):
+        print(f"{case.id:<36} {case.why}")
+    return Verdict.PASS
 
 
 def verify(
@@ -48,6 +87,8 @@ def verify(
     profile: Profile,
     out: Path,
     seed: int,
+    selection: Selection,
+    known: Known,
     *,
     in_process: bool = False,
 ) -> Verdict:
@@ -56,20 +97,23 @@ def verify(
     set_hypothesis_home_dir(out / "hypothesis")  # not the folder that the user happens to be in
     with open_target(dsn) as target:
         result = Verification(implementation.name, target.describe(), profile.name, seed, out)
+        result.known = known
+        chosen, result.deselected = selection.split(cases(profile))
         console.print(f"[bold]lastseat verify[/] {escape(implementation.name)} on {result.server}")
         try:
             with (
                 report.progress(console) as watcher,
                 Venue(implementation, target, out, seed, watcher.run_done, in_process) as venue,
             ):
-                run_cases(cases(profile), venue, result, watcher)
+                run_cases(chosen, venue, result, watcher)
         except KeyboardInterrupt:
             report.show(result, console)
             raise shared.Interrupted(violated=bool(result.convicted)) from None
         except Exception as error:
+            result.ended_early = str(error)
             # A violation that was found stays one, whatever went wrong later.
             if not result.convicted:
+                report.show(result, console)
                 raise
-            result.ended_early = str(error)
     report.show(result, console)
     return result.verdict()
