@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import functools
 import os
 import signal
@@ -22,13 +21,12 @@ from attrs import frozen
 from lastseat.harness.implementations import host, protocol
 from lastseat.harness.implementations.protocol import AdapterError
 from lastseat.harness.loop import Loop
+from lastseat.harness.orphans import die_with_parent
 
-_PR_SET_PDEATHSIG = 1
 _LAST_LINES = 15
 _LAST_BYTES = 16_384
 _LONGEST_LINE = 1_000_000
 _KILL_PATIENCE = 5.0  # seconds
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @frozen
@@ -78,7 +76,7 @@ class Process:
                     stderr=errors,
                     # Ctrl-C is ours to handle: the clients end when their input does.
                     process_group=0,
-                    preexec_fn=functools.partial(_die_with_parent, os.getpid()),  # noqa: PLW1509
+                    preexec_fn=functools.partial(die_with_parent, os.getpid()),  # noqa: PLW1509
                 )
             except OSError as error:
                 raise AdapterError(f"the adapter {command[0]!r} does not start: {error}") from error
@@ -281,9 +279,3 @@ def start_in_process(implementation: Implementation, name: str, loop: Loop) -> C
         raise AdapterError(f"{implementation.name} is a command and cannot run in process")
     factory = implementation.factory
     return Client(name, loop, lambda: Thread(factory))
-
-
-def _die_with_parent(parent: int) -> None:
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it was already gone, and nothing would tell us
-        os._exit(1)
