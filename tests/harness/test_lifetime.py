@@ -1,6 +1,7 @@
 """Whatever ends a verification, nothing of it runs on: no server, no clients."""
 
 import contextlib
+import json
 import os
 import re
 import select
@@ -11,6 +12,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -141,6 +143,13 @@ def test_ctrl_c_prints_what_is_known_so_far_and_leaves_nothing(
     assert "it was interrupted before it had looked at everything" in rest
     assert rest.splitlines()[-1] == "inconclusive"
     assert "Traceback" not in errors
+    (kept,) = tmp_path.glob(".lastseat/verify-*/verification.json")
+    known = json.loads(kept.read_text())
+    assert (known["verdict"], known["finished"]) == ("inconclusive", False)
+    assert "explore/two-resources" in [case["id"] for case in known["cases"]]
+    assert "hypothesis" in known["not_run"]
+    suite = ElementTree.parse(kept.with_name("junit.xml")).getroot()[0]
+    assert int(suite.attrib["errors"]) > 0
 
 
 def test_ctrl_c_after_a_violation_still_tells_the_violation(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from rich.markup import escape
 from lastseat.harness import report
 from lastseat.harness.cases import PROFILES, Profile, cases
 from lastseat.harness.commands import shared
+from lastseat.harness.documents.keep import Keeping, keep
 from lastseat.harness.implementations.client import Implementation
 from lastseat.harness.postgres import open_target
 from lastseat.harness.selection import Known, Selection, read_known
@@ -105,15 +106,15 @@ def verify(
                 report.progress(console) as watcher,
                 Venue(implementation, target, out, seed, watcher.run_done, in_process) as venue,
             ):
-                run_cases(chosen, venue, result, watcher)
+                run_cases(chosen, venue, result, Keeping(result, watcher))
         except KeyboardInterrupt:
-            report.show(result, console)
             raise shared.Interrupted(violated=bool(result.convicted)) from None
         except Exception as error:
-            result.ended_early = str(error)
+            result.ended_early = str(error) or type(error).__name__
             # A violation that was found stays one, whatever went wrong later.
             if not result.convicted:
-                report.show(result, console)
                 raise
-    report.show(result, console)
+        finally:
+            report.show(result, console)
+            keep(result)
     return result.verdict()

@@ -1,0 +1,1 @@
+"""What a verification leaves for other programs and for readers: JSON, JUnit XML, and a page."""

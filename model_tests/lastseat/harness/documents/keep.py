@@ -1,0 +1,49 @@
+"""Documents are kept on disk while the verification goes on, each of them whole at every moment."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+from attrs import frozen
+
+from lastseat.harness.cases import Case
+from lastseat.harness.documents.junit import junit
+from lastseat.harness.documents.summary import summary
+from lastseat.harness.verify import Result, Verification, Watcher
+
+JSON = "verification.json"
+JUNIT = "junit.xml"
+
+
+def keep(result: Verification) -> None:
+    """Write what is known so far to the verification's folder."""
+    result.out.mkdir(parents=True, exist_ok=True)
+    write(result.out / JSON, msgspec.json.format(msgspec.json.encode(summary(result))) + b"\n")
+    write(result.out / JUNIT, junit(result))
+
+
+def write(path: Path, data: bytes) -> None:
+    """Replace the file by one of this content, at once: nobody sees half of it."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_bytes(data)
+    beside.replace(path)
+
+
+@frozen
+class Keeping(Watcher):
+    """Passes on what it is told, and keeps the documents up to date."""
+
+    result: Verification
+    watcher: Watcher
+
+    def begins(self, case: Case) -> None:
+        self.watcher.begins(case)
+
+    def run_done(self) -> None:
+        self.watcher.run_done()
+
+    def ends(self, result: Result) -> None:
+        self.watcher.ends(result)
+        keep(self.result)
