@@ -82,3 +82,12 @@ def test_a_fault_that_was_not_seen_to_happen_did_not_happen() -> None:
 
 def test_what_is_not_finished_cannot_pass() -> None:
     assert verdict(complete(), finished=False) is Verdict.INCONCLUSIVE
+
+
+def test_deadlocks_that_no_fault_made_are_advised_against_and_break_nothing() -> None:
+    witness = complete()
+    assert list(witness.advice()) == []
+    witness.add(Witness(deadlocks=2))
+    assert verdict(witness) is Verdict.PASS
+    (advice,) = witness.advice()
+    assert advice.startswith("attempts deadlocked with each other 2 times")

@@ -95,6 +95,8 @@ def show(result: Verification, console: Console) -> None:
     for words, cases in (("deselected", result.deselected), ("not run", result.not_run)):
         if cases:
             console.print(f"  • {words}: {_listed(cases)}")
+    for advice in result.witness.advice():
+        console.print(_folded("  advice: ", advice))
     console.print(f"\nfiles: {escape(str(result.out))}   seed: {result.seed}")
     colour = _COLOURS.get(result.verdict(), "yellow")
     console.print(f"[bold {colour}]{conclusion(result)}[/]")

@@ -9,6 +9,7 @@ from attrs import Factory, define
 
 from lastseat.harness.attempts import Fired
 from lastseat.harness.run import Run
+from lastseat.spec.events import Event, Seen
 from lastseat.spec.vocabulary import BOOKED, CONFLICT, IN_DOUBT, INFRASTRUCTURE, REJECTED, Answer
 
 
@@ -23,6 +24,8 @@ class Witness:
     raised: int = 0
     overlaps: int = 0
     contention: int = 0
+    deadlocks: int = 0
+    """How often the server ended a deadlock between attempts, in runs without any fault."""
     fired: Counter[str] = Factory(Counter)
     unseen: list[Fired] = Factory(list)
     """Faults whose position was reached and that were not seen to happen."""
@@ -39,6 +42,8 @@ class Witness:
         self.runs += 1
         self.overlaps += run.overlaps
         self.contention += run.contention
+        if not report:
+            self.deadlocks += sum(map(_is_deadlock, run.events))
         for attempt in run.attempts:
             if attempt.answer is None:
                 self.raised += attempt.raised is not None
@@ -60,6 +65,7 @@ class Witness:
         self.raised += other.raised
         self.overlaps += other.overlaps
         self.contention += other.contention
+        self.deadlocks += other.deadlocks
         self.fired.update(other.fired)
         self.unseen.extend(other.unseen)
 
@@ -74,3 +80,17 @@ class Witness:
             yield "no two clients contended for anything: no turn came in another's attempt"
         for fired in self.unseen:
             yield f"{fired.fault} at «{fired.turn}» of {fired.client} was not seen to happen"
+
+    def advice(self) -> Iterator[str]:
+        """What is legal, and better done otherwise."""
+        if self.deadlocks:
+            yield (
+                f"attempts deadlocked with each other {self.deadlocks} times. That is legal, and"
+                " the loser is told of a conflict; but each deadlock costs everybody behind it the"
+                " server's deadlock_timeout (1 s by default). Let every attempt take its locks in"
+                " one order, the resource's row first."
+            )
+
+
+def _is_deadlock(event: Event) -> bool:
+    return isinstance(event, Seen) and event.sqlstate == "40P01"

@@ -30,6 +30,7 @@ def summary(result: Verification) -> dict[str, Any]:
         "finished": result.finished,
         "reasons": result.reasons,
         "errors": result.errors,
+        "advice": list(result.witness.advice()),
         "cases": [_case(each) for each in result.results],
         "deselected": _ids(result.deselected),
         "not_run": _ids(result.not_run),
