@@ -24,7 +24,7 @@ from lastseat.spec.visibility import Does, Exchange
 
 CONFLICT = ServerError("ERROR", "40001", "could not serialize")
 TERMINATED = ServerError("FATAL", "57P01", "terminating connection")
-KNOWN = frozenset({"as", "now"})
+KNOWN = frozenset({"as", "now", "pg_advisory_unlock_all"})
 
 
 @define
@@ -374,6 +374,35 @@ def test_the_phase_is_that_of_the_turn_that_it_meets(
         assert watch.seen == [expected], fault
         lost = expected[0] is What.LOST and phase is not Phase.CONNECT
         assert ("a1" in watch.sight.lost_at) == lost, fault
+
+
+RESET = "SELECT pg_advisory_unlock_all(); CLOSE ALL; RESET ALL"
+
+
+@pytest.mark.parametrize(
+    ("end", "then", "phase"),
+    [
+        ("COMMIT", RESET, Phase.CLEANUP),
+        ("COMMIT", "SELECT 1 FROM seat", Phase.CLEANUP),
+        ("COMMIT", "INSERT INTO x VALUES (1)", Phase.COMMIT),
+        ("ROLLBACK", RESET, Phase.CLEANUP),
+        ("ROLLBACK", "SELECT 1 FROM seat", Phase.STATEMENT),
+    ],
+)
+def test_what_a_pool_says_between_a_transaction_s_end_and_the_answer_decides_nothing(
+    watch: Watch, end: str, then: str, phase: Phase
+) -> None:
+    watch.book()
+    watch.said(end, end, status="I")
+    watch.said(then, status="I", error=CONFLICT)
+    assert watch.seen == [(What.ERROR, "40001", phase)]
+
+
+def test_a_loss_after_a_confirmed_commit_decides_nothing(watch: Watch) -> None:
+    watch.book()
+    watch.said("COMMIT", "COMMIT", status="I")
+    watch.broken(by="server", error=TERMINATED)
+    assert watch.seen == [(What.LOST, "57P01", Phase.CLEANUP)]
 
 
 def test_a_client_gives_up_on_a_turn_in_flight(watch: Watch) -> None:

@@ -61,6 +61,10 @@ class _Line:
     """The turn in flight may or may not write; the server is asked when it has answered."""
     begun: str | None = None
     """The attempt that has touched a relation on this connection."""
+    ended: str | None = None
+    """The attempt whose transaction has ended on it."""
+    committed: str | None = None
+    """The attempt whose commit was confirmed on it."""
     phase: Phase = Phase.CONNECT
     """Where in its attempt's life the last turn stands."""
 
@@ -168,6 +172,7 @@ class Sight:
                 self.commit_refused.discard(attempt)
                 yield CommitSent(self.tick(), attempt)
             if exchange.commits or exchange.does is Does.ROLLBACK:
+                line.ended = attempt
                 line.open = False
                 line.writes.clear()
                 line.implicit = line.implicit and exchange.does is Does.WRITE
@@ -245,6 +250,8 @@ class Sight:
             applied = _applied(exchange, tag, answer.status, failed=failed)
             if applied is False:
                 self.commit_refused.add(exchange.attempt)
+            elif applied and at is not None:
+                line.committed, line.phase = exchange.attempt, Phase.CLEANUP
             self.exchanges[index] = evolve(exchange, answered_at=at, applied=applied)
         line.undecided.clear()
         line.failed = None
@@ -310,7 +317,9 @@ def _applied(exchange: Exchange, tag: str | None, status: str, *, failed: bool) 
 def _phase(line: _Line, exchange: Exchange) -> Phase:
     """Where a statement stands in its attempt's life.
 
-    Ending a transaction that wrote nothing decides nothing: what is answered was decided before.
+    Ending a transaction that wrote nothing decides nothing: what is answered was decided before. So
+    it is with what follows a transaction's end and asks nothing, as a pool's reset, and with all
+    that follows a confirmed commit.
     """
     if exchange.does in {Does.READ, Does.WRITE}:
         line.begun = exchange.attempt
@@ -319,4 +328,6 @@ def _phase(line: _Line, exchange: Exchange) -> Phase:
     if line.begun != exchange.attempt:
         return Phase.CONNECT
     ends = exchange.does in {Does.COMMIT, Does.ROLLBACK}
-    return Phase.CLEANUP if ends else Phase.STATEMENT
+    asks_nothing = exchange.does is Does.OTHER and line.ended == exchange.attempt
+    over = ends or asks_nothing or line.committed == exchange.attempt
+    return Phase.CLEANUP if over else Phase.STATEMENT
