@@ -37,6 +37,8 @@ class Stage:
 
     implementation: Implementation
     dsn: str
+    url: str
+    """The database as the implementation is told of it, past the gate."""
     declared: Start
     loop: Loop
     gate: Gate
@@ -77,7 +79,7 @@ class Stage:
     def declare(self, resource_id: str, capacity: int) -> None:
         """Create a resource, past the gate."""
         steward = self._clients[STEWARD]
-        steward.call("declare", dsn=self.dsn, resource_id=resource_id, capacity=capacity)
+        steward.call("declare", dsn=self.url, resource_id=resource_id, capacity=capacity)
 
     def steward(self) -> Client:
         """The client whose attempts do not pass the gate."""
@@ -98,12 +100,17 @@ def stage(
     *,
     names: Sequence[str] = (),
     in_process: bool = False,
+    beside: str | None = None,
 ) -> Iterator[Stage]:
     """Set the stage on the database ``dsn`` and clear it in the end.
+
+    ``beside`` is how the implementation reaches the database past the gate, by default like us;
+    it is told so by a URL, which is what all drivers read.
 
     Raises AdapterError if the implementation's adapter does not do its part.
     """
     log_dir.mkdir(parents=True, exist_ok=True)
+    url = Upstream.parse(beside or dsn).url
     with contextlib.ExitStack() as stack:
         loop = stack.enter_context(Loop())
         gate = stack.enter_context(Gate(loop, Upstream.parse(dsn)))
@@ -111,13 +118,14 @@ def stage(
         held: dict[str, Client] = {STEWARD: steward}
         stack.callback(_close, held)
         declared = read_start(steward.call("start", protocol=PROTOCOL))
-        steward.call("prepare", dsn=dsn)
-        steward.call("connect", dsn=dsn, deadline_ms=DEADLINE_MS)
+        steward.call("prepare", dsn=url)
+        steward.call("connect", dsn=url, deadline_ms=DEADLINE_MS)
         backends = stack.enter_context(Backends(dsn))
         auditor = stack.enter_context(Auditor(dsn, declared))
         made = Stage(
             implementation,
             dsn,
+            url,
             declared,
             loop,
             gate,

@@ -88,12 +88,14 @@ class Venue:
 
     def _set(self) -> Stage:
         if self._stage is None:
+            dsn = self.target.new_database()
             setting = stage(
                 self.implementation,
-                self.target.new_database(),
+                dsn,
                 self.out / "logs",
                 names=CLIENTS,
                 in_process=self.in_process,
+                beside=self.target.over_tcp(dsn),
             )
             self._stage = self._stack.enter_context(setting)
         return self._stage

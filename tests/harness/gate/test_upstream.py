@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from collections.abc import Iterator
 
+import asyncpg
 import psycopg
 import pytest
 from attrs import evolve
@@ -239,3 +241,26 @@ def test_names_with_signs_in_them_reach_the_url(server: Server) -> None:
         scene.gate._upstream = evolve(scene.gate._upstream, user="a b@c", dbname="d/e?f")
         parsed = conninfo_to_dict(scene.gate.admit("alice"))
         assert (parsed["user"], parsed["dbname"]) == ("a b@c", "d/e?f")
+
+
+@pytest.mark.parametrize("role", ["scram", "over the socket"])
+def test_as_a_url_it_is_read_by_other_drivers(guarded: Server, role: str) -> None:
+    given = guarded.dsn() if role not in ROLES else dsn(guarded, user=role, password=PASSWORD)
+    url = Upstream.parse(make_conninfo(given, options="-c work_mem=123kB")).url
+
+    async def ask() -> str:
+        connection = await asyncpg.connect(url)
+        try:
+            return str(await connection.fetchval("SHOW work_mem"))
+        finally:
+            await connection.close()
+
+    assert asyncio.run(ask()) == "123kB"
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SHOW work_mem").fetchone() == ("123kB",)
+
+
+def test_a_url_has_room_for_several_hosts_and_odd_addresses() -> None:
+    given = Upstream((("::1", 5432), ("db.example", 5433)), "a@b", "c/d", None, "prefer")
+    assert given.url == "postgresql://a%40b@[::1]:5432,db.example:5433/c%2Fd?sslmode=prefer"
+    assert Upstream.parse(given.url) == given

@@ -235,3 +235,14 @@ def somebody_elses(server: Server, opened: Target) -> Iterator[None]:
         connection.execute(f'ALTER DATABASE "{name}" OWNER TO postgres')
         yield
         connection.execute(f'DROP DATABASE "{name}"')
+
+
+def test_over_tcp_it_is_the_same_database(target: Target) -> None:
+    where = target.over_tcp(target.dsn)
+    assert conninfo_to_dict(where)["host"] == "127.0.0.1"
+    assert rows(where, "SELECT current_database()") == [(name_of(target.dsn),)]
+
+
+def test_on_the_user_s_server_it_is_reached_as_the_user_said(server: Server) -> None:
+    with open_target(server.dsn()) as opened:
+        assert opened.over_tcp(opened.dsn) == opened.dsn

@@ -73,6 +73,7 @@ def explore(
             out / "logs",
             names=tuple(scenario.attempts),
             in_process=in_process,
+            beside=target.over_tcp(target.dsn),
         ) as ready,
     ):
         campaign = Campaign(ready, out)

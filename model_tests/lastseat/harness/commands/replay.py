@@ -40,7 +40,13 @@ def replay(file: Path, adapter: str | None, dsn: str | None) -> Verdict:
     out = file.parent / "replay"
     with (
         open_target(dsn) as target,
-        stage(implementation, target.dsn, out / "logs", names=names) as ready,
+        stage(
+            implementation,
+            target.dsn,
+            out / "logs",
+            names=names,
+            beside=target.over_tcp(target.dsn),
+        ) as ready,
     ):
         campaign = Campaign(ready, out)
         for attempt in range(1, _TRIES + 1):

@@ -7,6 +7,7 @@ import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from urllib.parse import quote, urlencode
 
 from attrs import field, frozen
 from psycopg.conninfo import conninfo_to_dict
@@ -78,6 +79,20 @@ class Upstream:
         """The places for people."""
         return ", ".join(f"{host}:{port}" for host, port in self.places)
 
+    @property
+    def url(self) -> str:
+        """The same for a client of any driver, which knows less than libpq.
+
+        A socket's folder stands percent-encoded in the host's place.
+        """
+        who = quote(self.user, safe="")
+        if self.password is not None:
+            who += ":" + quote(self.password, safe="")
+        where = ",".join(f"{_in_url(host)}:{port}" for host, port in self.places)
+        more = {"sslmode": self.sslmode, "sslrootcert": self.sslrootcert, "options": self.options}
+        given = urlencode({name: value for name, value in more.items() if value}, quote_via=quote)
+        return f"postgresql://{who}@{where}/{quote(self.dbname, safe='')}?{given}"
+
     def dial(self, patience: float | None = None) -> tuple[socket.socket, str]:
         """A plain connection to the server's port or socket, and the host; raises OSError."""
         failed: OSError | None = None
@@ -88,6 +103,10 @@ class Upstream:
                 failed = error
         assert failed is not None
         raise failed
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else quote(host, safe="")
 
 
 def _dial(host: str, port: int, timeout: float) -> socket.socket:

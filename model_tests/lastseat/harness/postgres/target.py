@@ -13,7 +13,7 @@ from typing import Self
 import psycopg
 from attrs import define, field, frozen
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from lastseat.harness.postgres import cluster
 from lastseat.harness.postgres import server as servers
@@ -105,6 +105,15 @@ class Target:
         except psycopg.Error as error:
             raise TargetError(f"cannot create a database at {self.place}: {error}") from error
         return dsn
+
+    def over_tcp(self, dsn: str) -> str:
+        """One of the databases, reached as every driver can: not over a socket in a folder.
+
+        On the user's server it is reached as the user said.
+        """
+        if self.server is None:
+            return dsn
+        return self.server.dsn(str(conninfo_to_dict(dsn)["dbname"]), tcp=True)
 
     def close(self) -> None:
         """Drop the databases, with whoever is connected to them. May be called again.
