@@ -1,0 +1,160 @@
+"""Contested booking with asyncpg: claim the id, then move a guarded counter, in one transaction.
+
+    cd docs/examples/asyncpg
+    lastseat verify booking:booking
+
+Explicit BEGIN and COMMIT instead of ``async with connection.transaction()``: its exit does not tell
+that the server answered COMMIT with ROLLBACK, and on a cancelled task it waits for the server
+without a limit.
+"""
+
+import asyncio
+
+import asyncpg
+
+AUDIT = {
+    "bookings": "SELECT id, units FROM booking WHERE event = $1",
+    "booked": "SELECT booked FROM event WHERE id = $1",
+}
+SCHEMA = """
+    CREATE TABLE IF NOT EXISTS event (
+        id text PRIMARY KEY,
+        capacity bigint NOT NULL,
+        booked bigint NOT NULL DEFAULT 0 CHECK (booked BETWEEN 0 AND capacity)
+    );
+    CREATE TABLE IF NOT EXISTS booking (
+        id text PRIMARY KEY,
+        event text NOT NULL REFERENCES event,
+        units bigint NOT NULL CHECK (units > 0)
+    )
+"""
+CLAIM = "INSERT INTO booking VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING"
+TAKE = "UPDATE event SET booked = booked + $2 WHERE id = $1 AND booked + $2 <= capacity"
+OWN = "SELECT event, units FROM booking WHERE id = $1"
+
+CONFLICTS = {"40001", "40P01", "55P03"}
+"""Serialization failure, deadlock, lock not available."""
+MISTAKES = ("22", "23", "42")
+"""Classes of errors that the program is to blame for: they are raised."""
+
+
+async def prepare(dsn):
+    connection = await asyncpg.connect(dsn)
+    await connection.execute(SCHEMA)
+    await connection.close()
+
+
+async def declare(dsn, resource_id, capacity):
+    connection = await asyncpg.connect(dsn)
+    await connection.execute("INSERT INTO event VALUES ($1, $2)", resource_id, capacity)
+    await connection.close()
+
+
+class NotCommitted(Exception):
+    """The server answered COMMIT with ROLLBACK."""
+
+
+class Booking:
+    """A pool of one connection: connected when it is needed, reset when it is given back."""
+
+    def __init__(self, pool, deadline_seconds):
+        self._pool = pool
+        self._seconds = deadline_seconds
+
+    async def attempt_booking(self, booking_id, resource_id, requested_units):
+        attempt = Attempt(booking_id, resource_id, requested_units)
+        try:
+            # One deadline for everything. What time-outs asyncpg has are for one call each.
+            async with asyncio.timeout(self._seconds):
+                await self._run(attempt)
+        except TimeoutError:
+            attempt.fails("the deadline has passed")
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            attempt.fails(f"no connection: {error}")
+        return attempt.answer
+
+    async def _run(self, attempt):
+        connection = await self._pool.acquire()
+        try:
+            await attempt.run(connection)
+        except BaseException:
+            # Not close(), and no reset by the pool: both wait for the server.
+            connection.terminate()
+            raise
+        finally:
+            await self._pool.release(connection)
+
+    async def close(self):
+        self._pool.terminate()
+
+
+class Attempt:
+    """One attempt; its answer, once decided, stays."""
+
+    def __init__(self, booking_id, resource_id, units):
+        self.id, self.event, self.units = booking_id, resource_id, units
+        self.answer = None
+        self._committing = False
+
+    async def run(self, connection):
+        try:
+            self._decides(await self._book(connection))
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            # Definite is an ERROR on a connection that lives on; all else leaves COMMIT open.
+            if getattr(error, "severity_en", None) == "ERROR" and not connection.is_closed():
+                self._committing = False
+            self._explain(error)
+            connection.terminate()
+        except NotCommitted:
+            self._committing = False
+            self.fails("COMMIT was answered ROLLBACK")
+
+    async def _book(self, connection):
+        await connection.execute("BEGIN")
+        if await connection.execute(CLAIM, self.id, self.event, self.units) == "INSERT 0 0":
+            own = await connection.fetchrow(OWN, self.id)
+            await self._roll_back(connection)
+            if tuple(own) != (self.event, self.units):
+                raise ValueError(f"{self.id} is booked as {own['units']} of {own['event']}")
+            return "BOOKED"
+        if await connection.execute(TAKE, self.event, self.units) == "UPDATE 0":
+            self._decides("REJECTED")
+            await self._roll_back(connection)
+            return "REJECTED"
+        self._committing = True
+        if await connection.execute("COMMIT") != "COMMIT":
+            raise NotCommitted
+        return "BOOKED"
+
+    async def _roll_back(self, connection):
+        await connection.execute("ROLLBACK")
+
+    def _decides(self, outcome):
+        self.answer = {"outcome": outcome}
+
+    def _explain(self, error):
+        state = getattr(error, "sqlstate", None) or ""
+        if state == "23514" and self.answer is None:
+            self._decides("REJECTED")
+        elif state in CONFLICTS and self.answer is None:
+            self.answer = {"outcome": "FAILED", "cause": "CONFLICT", "detail": str(error)}
+        elif state.startswith(MISTAKES) and self.answer is None:
+            raise error
+        else:
+            self.fails(str(error))
+
+    def fails(self, detail):
+        """Infrastructure, unless all was decided before."""
+        if self.answer is None:
+            self.answer = {
+                "outcome": "FAILED",
+                "cause": "INFRASTRUCTURE",
+                "in_doubt": self._committing,
+                "detail": detail,
+            }
+
+
+async def booking(dsn, deadline_seconds):
+    """insert, guarded update"""
+    pool = asyncpg.create_pool(dsn, min_size=0, max_size=1)
+    return Booking(await pool, deadline_seconds)
