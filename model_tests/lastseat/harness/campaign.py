@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from attrs import Factory, define, evolve, field, frozen
 
 from lastseat.harness import record
-from lastseat.harness.aftermath import aftermath
 from lastseat.harness.judge.verdict import Finding, Judged
 from lastseat.harness.record import Recorded
 from lastseat.harness.run import Run
 from lastseat.harness.scenario import Scenario
-from lastseat.harness.schedule.decision import RELEASE, Decision, Diverged
 from lastseat.harness.schedule.interleavings import (
     Coverage,
-    follow,
     interleavings,
-    round_robin,
     to_the_end,
 )
 from lastseat.harness.stage import Stage
+from lastseat.harness.sweep import BASES, Sweep
 from lastseat.harness.verdict import Verdict
 from lastseat.harness.witness import Witness
 
@@ -55,6 +53,8 @@ class Campaign:
     convicted: list[Convicted] = Factory(list)
     disagreements: list[str] = Factory(list)
     not_judged: set[str] = Factory(set)
+    sweeps: dict[str, Sweep] = Factory(dict)
+    """Kept where several campaigns sweep the same schedules on one stage."""
     diverged: int = 0
     _shortest: Convicted | None = field(default=None, init=False)
     _fewest_steps: float = field(default=math.inf, init=False)
@@ -77,16 +77,50 @@ class Campaign:
         run.finish()
         self._keep(self.judge(run))
 
-    def fault_sweep(self, scenario: Scenario, *faults: str, enough: int = _ENOUGH_RULES) -> int:
-        """These faults (none named: all) at each turn of two schedules, one at a time; how many
-        runs it took.
+    def fault_sweep(
+        self,
+        scenario: Scenario,
+        *faults: str,
+        enough: int = _ENOUGH_RULES,
+        everywhere: bool = False,
+    ) -> int:
+        """These faults (none named: all) at each turn of the scenario's schedules, one at a time;
+        how many runs it took.
 
-        Goes on after a violation, for another fault may break another rule; but not when so many
-        rules are known to be broken.
+        The schedules behind the first are for the faults that had no place before, or, with
+        ``everywhere``, for all. Goes on after a violation, for another fault may break another
+        rule; but not when so many rules are known to be broken.
         """
+        return self._sweep(self._fault_runs(scenario, faults, everywhere=everywhere), enough)
+
+    def fault_pairs(self, scenario: Scenario, most: int) -> int:
+        """Two faults in one run, the first of which ``fault_sweep`` has met; how many runs.
+
+        Where there are more than ``most`` such pairs, so many are drawn at random.
+        """
+        sweeps = [self._sweep_of(scenario, base) for base in scenario.faults]
+        runs = (sweep.pairs(most // len(sweeps), self.seed or 0) for sweep in sweeps)
+        return self._sweep(itertools.chain.from_iterable(runs), _ENOUGH_RULES)
+
+    def _fault_runs(
+        self, scenario: Scenario, faults: tuple[str, ...], *, everywhere: bool
+    ) -> Iterator[Run]:
+        had: frozenset[str] = frozenset()
+        for base in BASES if everywhere else scenario.faults:
+            sweep = self._sweep_of(scenario, base)
+            yield from sweep.runs(*faults, but=had)
+            self.diverged += sweep.take_diverged()
+            if not everywhere:
+                had |= sweep.reached()
+
+    def _sweep_of(self, scenario: Scenario, base: str) -> Sweep:
+        made = Sweep(self.stage, scenario, BASES[base])
+        return self.sweeps.setdefault(f"{scenario.name}, {base}", made)
+
+    def _sweep(self, runs: Iterable[Run], enough: int) -> int:
         count = 0
         known: set[str] = set()
-        for run in self._sweep(scenario, faults):
+        for run in runs:
             count += 1
             recorded, judged = self._judge(run)
             if known.issuperset(judged.rules):
@@ -97,27 +131,6 @@ class Campaign:
             if hung or len(known) >= enough:  # to see one hang takes as long as its whole deadline
                 break
         return count
-
-    def _sweep(self, scenario: Scenario, faults: Collection[str]) -> Iterator[Run]:
-        for base in (to_the_end, round_robin):
-            plain = Run(self.stage, scenario)
-            positions = _positions(plain, base)
-            plain.finish()
-            yield plain
-            for prefix, fault in positions:
-                if not faults or fault.move in faults:
-                    yield self._meet(scenario, prefix, fault)
-
-    def _meet(self, scenario: Scenario, prefix: Sequence[Decision], fault: Decision) -> Run:
-        """Run the prefix, let the fault happen, and see what becomes of everybody."""
-        run = Run(self.stage, scenario)
-        try:
-            follow(run, (*prefix, fault))
-        except Diverged:
-            self.diverged += 1
-        aftermath(run)
-        run.finish()
-        return run
 
     def judge(self, run: Run) -> Convicted | None:
         """Record a finished run, judge it, and count what it witnessed."""
@@ -182,18 +195,3 @@ class Campaign:
 def _outcomes(run: Run) -> str:
     attempts = sorted(run.attempts, key=lambda attempt: attempt.name)
     return ", ".join(f"{a.client} {a.answer or 'raised'}" for a in attempts)
-
-
-def _positions(
-    run: Run, base: Callable[[Run], None]
-) -> list[tuple[tuple[Decision, ...], Decision]]:
-    """Every place where a fault can meet a turn: what goes before it, and the fault."""
-    base(run)
-    taken: list[Decision] = []
-    found = []
-    for step in run.steps:
-        if step.decision.move == RELEASE:
-            client = step.decision.client
-            found += [(tuple(taken), Decision(fault, client)) for fault in step.faults]
-        taken.append(step.decision)
-    return found

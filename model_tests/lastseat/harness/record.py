@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from attrs import asdict, frozen
+from attrs import asdict, evolve, frozen
 
 from lastseat.harness.attempts import Attempt
 from lastseat.harness.judge.verdict import Judged, judge
@@ -99,6 +99,7 @@ def to_json(schedule: Schedule) -> dict[str, Any]:
             "capacities": dict(scenario.capacities),
             "attempts": {c: list(map(asdict, asked)) for c, asked in scenario.attempts.items()},
             "prior": list(map(asdict, scenario.prior)),
+            "deadlines": dict(scenario.deadlines),
         },
         "implementation": schedule.implementation,
         "seed": schedule.seed,
@@ -140,7 +141,14 @@ def _scenario(found: Mapping[str, Any]) -> Scenario:
         for client, asked in found["attempts"].items()
     }
     prior = tuple(Request(**request) for request in found["prior"])
-    return Scenario(found["name"], found["why"], found["capacities"], attempts, prior)
+    return Scenario(
+        found["name"],
+        found["why"],
+        found["capacities"],
+        attempts,
+        prior,
+        deadlines=found.get("deadlines", {}),
+    )
 
 
 def _step(found: Mapping[str, Any]) -> Step:
@@ -160,8 +168,7 @@ def _as_it_was(run: Run) -> Scenario:
         for client in run.clients()
     }
     capacities = {name: r.capacity for name, r in run.instep.state.resources.items()}
-    given = run.scenario
-    return Scenario(given.name, given.why, capacities, attempts, given.prior)
+    return evolve(run.scenario, capacities=capacities, attempts=attempts)
 
 
 def _finals(run: Run) -> Iterator[Final]:

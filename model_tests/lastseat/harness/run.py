@@ -14,7 +14,8 @@ from typing import Any
 from attrs import define, field
 
 from lastseat.harness.attempts import Attempt, Fired, Meeting
-from lastseat.harness.faults import FAULTS, Fault
+from lastseat.harness.constraints import violated
+from lastseat.harness.faults import FAULTS, Fault, Place
 from lastseat.harness.gate.connection import Connection
 from lastseat.harness.gate.events import Answered, Broken, Garbled, GateEvent, Opened
 from lastseat.harness.implementations.protocol import AdapterError, Raised, read_attempt
@@ -28,11 +29,10 @@ from lastseat.harness.stage import DEADLINE_MS, GRACE_MS, Stage
 from lastseat.harness.stillness import Stillness
 from lastseat.spec import events as history
 from lastseat.spec.resource import State
-from lastseat.spec.vocabulary import Answer, Request
+from lastseat.spec.vocabulary import Answer, Cause, Request
 
 _REST = 0.5  # seconds in which a connection must come to rest after an answer
 _GLANCE = 0.002
-_PATIENCE = (DEADLINE_MS + GRACE_MS) / 1000
 
 
 @define
@@ -75,6 +75,7 @@ class Run:
         )
         self._queues = {name: deque(asked) for name, asked in self.scenario.attempts.items()}
         self.stage.ready(list(self.scenario.attempts))
+        self.stage.give_time(self.scenario.deadlines)
         self.stage.gate.drain()
         for resource, capacity in self.scenario.capacities.items():
             self.declare(resource, capacity)
@@ -118,10 +119,26 @@ class Run:
         self.observe()
         fingerprint = "" if decision.move == START else turn
         step = Step(
-            len(self.steps) + 1, decision, enabled, fingerprint, tuple(self._news), self.now, faults
+            len(self.steps) + 1,
+            decision,
+            enabled,
+            fingerprint,
+            tuple(self._news),
+            self.now,
+            faults,
+            tuple(self._faults_of_waiting()),
         )
         self.steps.append(step)
         return step
+
+    def _faults_of_waiting(self) -> Iterator[Decision]:
+        for client in self._busy:
+            if self.at_gate(client) is None:
+                yield from (Decision(fault, client) for fault in self.available(client))
+
+    def will_ask(self, client: str) -> bool:
+        """Has this client more to ask for?"""
+        return bool(self._queues.get(client))
 
     def ask(self, client: str, request: Request) -> None:
         """Let the client attempt this when it has done the rest."""
@@ -129,10 +146,12 @@ class Run:
 
     def available(self, client: str) -> tuple[str, ...]:
         """The faults that can meet this client now."""
-        connection = self._connection(client)
-        if connection is None or client not in self._busy:
-            return ()
-        return tuple(name for name, fault in FAULTS.items() if fault.available(connection))
+        place = self._place(client)
+        return tuple(name for name, fault in FAULTS.items() if fault.available(place))
+
+    def stuck(self, client: str) -> bool:
+        """Is a turn of this client's withheld from the server?"""
+        return any(connection.withheld for connection in self.stage.gate.of(client))
 
     def running(self) -> tuple[str, ...]:
         """The clients that run an attempt."""
@@ -187,25 +206,52 @@ class Run:
         }
 
     def _inject(self, fault: Fault, client: str) -> None:
-        connection = self._connection(client)
-        assert connection is not None, "a fault that can meet a client meets a connection"
-        turn = self._turn_of(client)
-        self._faults.append(Meeting(fault, connection, turn, self._tick()))
-        fault.trigger(connection, self.stage.backends)
+        place = self._place(client)
+        target = None if fault.elsewhere else place.connection
+        self._faults.append(Meeting(fault, client, target, self._turn_of(client), self._tick()))
+        fault.trigger(place)
+
+    def _place(self, client: str) -> Place:
+        return Place(
+            client,
+            self.stage.gate,
+            self.stage.backends,
+            self._connection(client),
+            client in self._busy,
+            bool(self._queues.get(client)),
+            client in self.scenario.deadlines,
+            lambda sqlstate: violated(
+                self.stage.constraints, self.instep.state, self._busy[client].request, sqlstate
+            ),
+        )
 
     def _connection(self, client: str) -> Connection | None:
-        return self.at_gate(client) or next(iter(self.stage.gate.of(client)), None)
+        """The one on which its turn waits, or the server works, or any."""
+        mine = self.stage.gate.of(client)
+        at_work = (c for c in mine if c.in_flight is not None or c.withheld)
+        return self.at_gate(client) or next(at_work, next(iter(mine), None))
 
     def _turn_of(self, client: str) -> str:
-        connection = self.at_gate(client)
-        return self.names.plain(str(connection.held[0])) if connection else ""
+        """What waits at the gate, or is with the server, or in the network."""
+        connection = self._connection(client)
+        turn = connection and (connection.in_flight or next(iter(connection.held), None))
+        return self.names.plain(str(turn)) if turn else ""
 
     # What follows.
 
     def settle(self) -> None:
         """Wait until nothing more follows. A client that hangs is ended."""
-        if not self._stillness.reached(self._take_news, _PATIENCE):
+        if not self._stillness.reached(self._take_news, self._patience()):
             self._give_up()
+
+    def _patience(self) -> float:
+        """For how many seconds somebody may still move."""
+        given = self.scenario.deadlines
+        ends = (
+            attempt.invoked + (given.get(client, DEADLINE_MS) + GRACE_MS) / 1000
+            for client, attempt in self._busy.items()
+        )
+        return max(GRACE_MS / 1000, max(ends, default=0) - time.monotonic())
 
     def _note_overlap(self, client: str) -> None:
         mine = self._busy[client]
@@ -221,7 +267,7 @@ class Run:
         self._news.append(f"{who} waits for a lock")
 
     def _ending(self) -> list[Connection]:
-        return [pending.connection for pending in self._faults if pending.fault.at_once]
+        return [p.connection for p in self._faults if p.fault.at_once and p.connection is not None]
 
     def _take_news(self) -> None:
         self._read_gate()
@@ -243,7 +289,7 @@ class Run:
         try:
             return self.stage.client(client).reply
         except AdapterError as error:
-            if not any(meeting.connection.client == client for meeting in self._faults):
+            if not any(meeting.client == client for meeting in self._faults):
                 raise
             self._lose(client, f"dies: {error}")
             return None
@@ -272,13 +318,15 @@ class Run:
             self.events.extend(self.sight.see(event))
             self._news.extend(_in_words(event))
         for pending in self._faults:
-            pending.fired = pending.fired or pending.fault.fired(pending.connection, events)
-            if pending.end is None and pending.fired:
-                over = not pending.fault.breaks or pending.connection.closed
+            pending.look(events)
+            if pending.end is None and pending.met is not None:
+                over = not pending.fault.breaks or self.stage.gate.left(pending.met)
                 pending.end = self._tick() if over else None
 
     def _emit(self, client: str, told: Answer | Raised) -> None:
         attempt = self._busy.pop(client)
+        if isinstance(told, Raised) or told.cause is Cause.INFRASTRUCTURE:
+            self.events.extend(self.sight.gave_up(client))
         self._end(attempt, told)
         self.sight.emitted(client)
         self.stage.gate.let_pass(client)
@@ -343,15 +391,12 @@ class Run:
 
     def fault_report(self) -> tuple[Fired, ...]:
         """Every fault that met a turn, and whether it was seen to happen."""
-        return tuple(
-            Fired(p.fault.name, p.connection.client, p.turn, p.fired) for p in self._faults
-        )
+        return tuple(Fired(p.fault.name, p.client, p.turn, p.fired) for p in self._faults)
 
     def fault_lines(self) -> Iterator[history.Fault]:
         """The faults as the history tells them."""
         for p in self._faults:
-            client = p.connection.client
-            yield history.Fault(p.fault.name, p.start, p.end, client)
+            yield history.Fault(p.fault.name, p.start, p.end, p.client)
 
     def clients(self) -> tuple[str, ...]:
         """The clients that have attempts in this run."""
@@ -363,6 +408,10 @@ class Run:
 
     def finish(self) -> None:
         """Fence what broke, and wait until no connection is left in the middle of anything."""
+        self.stage.gate.receive_as_usual()
+        for connection in list(self.stage.gate.open_connections()):
+            if connection.withheld:
+                connection.drop()
         self.settle()
         self.left_behind.update(self._look_behind())
         self._stale = True

@@ -27,8 +27,10 @@ class Scenario:
     capacities: Mapping[str, int]
     attempts: Mapping[str, tuple[Request, ...]]
     prior: tuple[Request, ...] = ()
-    faults: bool = field(default=False, kw_only=True)
-    """Is it run with faults, too? One by one, at every turn."""
+    deadlines: Mapping[str, int] = field(factory=dict, kw_only=True)
+    """In milliseconds, of clients that are given less time than others, so that they give up."""
+    faults: tuple[str, ...] = field(default=(), kw_only=True)
+    """The schedules in which it is run with faults, too, at every turn: see ``sweep.BASES``."""
 
 
 def _ask(booking_id: str, units: int = 1, resource_id: str = "r1") -> Request:
@@ -41,7 +43,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         "two callers, one seat: one is booked, the other is not",
         {"r1": 1},
         {"alice": (_ask("b1"),), "bob": (_ask("b2"),)},
-        faults=True,
+        faults=("in-turn", "overtaken"),
     ),
     Scenario(
         "room-for-both",
@@ -67,7 +69,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         "one booking is asked for twice at the same time: it is made once",
         {"r1": 3},
         {"alice": (_ask("b1"),), "bob": (_ask("b1"),)},
-        faults=True,
+        faults=("round-robin", "overtaken"),
     ),
     Scenario(
         "same-id-last-seat",

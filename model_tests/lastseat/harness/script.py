@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from lastseat.harness.run import Run
 from lastseat.harness.scenario import Scenario
@@ -43,7 +43,7 @@ def _requests(run: Run, client: str) -> list[Request]:
 def without_attempts(scenario: Scenario) -> Scenario:
     """The same scene, in which nobody asks for anything yet."""
     idle: dict[str, tuple[Request, ...]] = dict.fromkeys(scenario.attempts, ())
-    return Scenario(scenario.name, scenario.why, scenario.capacities, idle, scenario.prior)
+    return evolve(scenario, attempts=idle)
 
 
 def act(run: Run, script: Sequence[Move]) -> list[Move]:

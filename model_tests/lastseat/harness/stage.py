@@ -6,11 +6,13 @@ It is set once and serves many runs: connections and processes stay, ids are fre
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from attrs import Factory, define
 
+from lastseat.harness import constraints
+from lastseat.harness.faults import Constraint
 from lastseat.harness.gate.backends import Backends
 from lastseat.harness.gate.gate import Gate
 from lastseat.harness.gate.upstream import Upstream
@@ -46,9 +48,12 @@ class Stage:
     auditor: Auditor
     fresh: Fresh
     known: frozenset[str]
+    constraints: Mapping[str, Constraint]
     _log_dir: Path
     _in_process: bool
     _clients: dict[str, Client] = Factory(dict)
+    _deadlines: dict[str, int] = Factory(dict)
+    """In milliseconds, as each client was told last."""
 
     def client(self, name: str) -> Client:
         """The client of that name, connected through the gate; started when first asked for."""
@@ -67,14 +72,24 @@ class Stage:
             self.client(name).call("start", protocol=PROTOCOL)
             self.connect(name)
 
-    def connect(self, name: str) -> None:
+    def connect(self, name: str, deadline_ms: int = DEADLINE_MS) -> None:
         """Have the client drop its connections and make new ones when it needs them."""
         dsn = self.gate.admit(name)
-        self._clients[name].call("connect", dsn=dsn, deadline_ms=DEADLINE_MS)
+        self._clients[name].call("connect", dsn=dsn, deadline_ms=deadline_ms)
+        self._deadlines[name] = deadline_ms
+
+    def give_time(self, deadlines: Mapping[str, int]) -> None:
+        """From now on attempts have so many milliseconds; those of others as many as usual."""
+        for name in self._deadlines.keys() | deadlines.keys():
+            self.client(name)
+            wanted = deadlines.get(name, DEADLINE_MS)
+            if self._deadlines[name] != wanted:
+                self.connect(name, wanted)
 
     def restart(self, name: str) -> None:
         """End a client that hangs; the next run gets a new one."""
         self._clients.pop(name).kill()
+        self._deadlines.pop(name, None)
 
     def declare(self, resource_id: str, capacity: int) -> None:
         """Create a resource, past the gate."""
@@ -133,6 +148,7 @@ def stage(
             auditor,
             Fresh(declared.ids),
             backends.known_names(),
+            constraints.find(dsn, declared),
             log_dir,
             in_process,
             held,

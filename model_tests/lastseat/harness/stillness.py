@@ -71,15 +71,16 @@ class Stillness:
     def at_gate(self, client: str) -> Connection | None:
         """The client's connection on which a turn waits for a decision."""
         for connection in self.gate.of(client):
-            if connection.held and connection.in_flight is None:
+            if connection.held and connection.in_flight is None and not connection.withheld:
                 return connection
         return None
 
     def moves_not(self, client: str) -> bool:
         """Does this client wait for a decision, or for another client's lock?"""
-        if self.at_gate(client) is not None:
+        if self.at_gate(client) is not None or any(c.spoken_on for c in self.gate.of(client)):
             return True
-        return any(c.backend_pid in self._parked for c in self.gate.of(client))
+        waiting = (c for c in self.gate.of(client) if c.backend_pid in self._parked)
+        return any(not connection.outwaited for connection in waiting)
 
     def at_rest(self, client: str) -> bool:
         """Is nothing of this client's under way, on any connection or in any server process?"""
@@ -94,7 +95,10 @@ class Stillness:
     def _still(self) -> bool:
         if any(connection.alive for connection in self.ending()):
             return False
-        return self._parked.issuperset(self.dying) and all(map(self.moves_not, self.busy))
+        orphans = {c.backend_pid for c in self.gate.open_connections() if c.left_alone}
+        return self._parked.issuperset(self.dying.keys() | orphans) and all(
+            map(self.moves_not, self.busy)
+        )
 
     def _working(self) -> dict[int, str]:
         """The server processes that have not answered yet, and whose they are."""

@@ -15,6 +15,7 @@ from lastseat.harness.implementations.client import Implementation
 from lastseat.harness.postgres import Target
 from lastseat.harness.scenario import CLIENTS, WARM_UP
 from lastseat.harness.stage import Stage, stage
+from lastseat.harness.sweep import Sweep
 from lastseat.harness.witness import Witness
 
 
@@ -44,6 +45,7 @@ class Venue:
     in_process: bool = False
     _stack: ExitStack = field(factory=ExitStack, init=False)
     _stage: Stage | None = field(default=None, init=False)
+    _sweeps: dict[str, Sweep] = field(factory=dict, init=False)
 
     def __enter__(self) -> Self:
         return self
@@ -68,6 +70,7 @@ class Venue:
             self.seed,
             found.witness,
             found.convicted,
+            sweeps=self._sweeps,
         )
         try:
             if not warm:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Self, TypeVar
 
+from lastseat.harness.faults import Place
 from lastseat.harness.gate.backends import Backends
 from lastseat.harness.gate.connection import Connection
 from lastseat.harness.gate.events import GateEvent
@@ -129,6 +130,19 @@ class Scene:
                 return turns
             turns.append(str(waiting.held[0]))
             waiting.release()
+
+    def place(self, connection: Connection, *, hasty: bool = True) -> Place:
+        """Where a fault may strike, in the middle of what somebody does on this connection."""
+        return Place(
+            connection.client,
+            self.gate,
+            self.backends,
+            connection,
+            busy=True,
+            begins=False,
+            hasty=hasty,
+            violated=lambda _: None,
+        )
 
     def of(self, kind: type[E]) -> list[E]:
         """The events of one kind so far."""

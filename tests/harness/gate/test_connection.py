@@ -28,6 +28,7 @@ from lastseat.harness.gate.events import (
     Undelivered,
 )
 from lastseat.harness.gate.messages import message, startup
+from lastseat.harness.gate.treatment import LOST
 
 INSERT = "INSERT INTO booking VALUES ('b', 1)"
 
@@ -302,7 +303,7 @@ def test_a_lost_answer_is_lost_with_its_notices(scene: Scene, table: psycopg.Con
     raw = scene.raw_ready()
     scene.gate.hold("alice")
     raw.send(query("DO $$ BEGIN RAISE WARNING 'w'; INSERT INTO booking VALUES ('b', 1); END $$"))
-    scene.held().release(lose_answer=True)
+    scene.held().release(LOST)
     assert raw.to_the_end() == ""
     (answered,) = scene.of(Answered)
     assert not answered.delivered
@@ -315,7 +316,7 @@ def test_after_a_cut_the_client_is_read_to_its_end(scene: Scene) -> None:
     raw.send(query("BEGIN"), query(INSERT))
     connection = scene.held()
     scene.until(lambda: len(connection.held) == 2)
-    connection.lose_request()
+    connection.cut()
     assert not connection.alive
     assert not connection.closed
     raw.send(query("COMMIT"), extended("SELECT 1"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any
 from urllib.parse import urlparse
 
 import asyncpg
@@ -204,8 +203,8 @@ def meet(scene: Scene, talk: Talk, words: str, fault: str) -> None:
     met = False
     for connection in turns(scene, talk):
         if not met and str(connection.held[0]).startswith(words):
-            assert FAULTS[fault].available(connection)
-            FAULTS[fault].trigger(connection, scene.backends)
+            assert FAULTS[fault].available(scene.place(connection))
+            FAULTS[fault].trigger(scene.place(connection))
             met = True
         else:
             connection.release()
@@ -283,19 +282,9 @@ def test_an_error_in_the_place_of_a_turn(
     (raised,) = [event for event in scene.of(Answered) if event.substituted]
     assert raised.answer.error is not None
     assert (raised.answer.error.sqlstate, raised.answer.tags) == ("40001", ())
-    assert FAULTS["raise-40001"].fired(scene_connection(raised), scene.events)
+    assert FAULTS["raise-40001"].fired(None, "alice", scene.events) == raised.connection
     assert table.execute("SELECT count(*) FROM booking").fetchone() == (0,)
     assert table.execute("SELECT version FROM seat").fetchone() == (7,)
-
-
-def scene_connection(event: Answered) -> Any:
-    """What ``fired`` needs of a connection."""
-
-    @frozen
-    class Numbered:
-        number: int
-
-    return Numbered(event.connection)
 
 
 def test_a_server_process_that_is_terminated(
@@ -304,7 +293,7 @@ def test_a_server_process_that_is_terminated(
     met = False
     for connection in turns(scene, talk):
         if str(connection.held[0]).startswith("COMMIT"):
-            FAULTS["terminate"].trigger(connection, scene.backends)
+            FAULTS["terminate"].trigger(scene.place(connection))
             scene.until(lambda: scene.of(Broken))
             met = True
         else:

@@ -25,6 +25,10 @@ def feed(flight: Flight, *said: bytes) -> None:
         flight.feed(part)
 
 
+def shown(flight: Flight) -> bytes:
+    return b"".join(part.raw for part in flight.take_shown())
+
+
 def client_says(data: bytes) -> Message:
     (found,) = cut(bytearray(data))
     return found
@@ -37,8 +41,8 @@ def test_ready_for_query_ends_the_answer() -> None:
     assert not flight.done
     feed(flight, IDLE)
     assert flight.done
-    assert flight.take_shown() == WARNING + COMPLETE + IDLE
-    assert flight.take_shown() == b""
+    assert shown(flight) == WARNING + COMPLETE + IDLE
+    assert shown(flight) == b""
     answer = flight.answer()
     assert (answer.tags, answer.error, answer.status) == (("INSERT 0 1",), None, "I")
 
@@ -86,7 +90,7 @@ def test_a_fatal_error_is_no_answer() -> None:
     flight.next_request()
     feed(flight, error("FATAL", "57P01", "terminated"))
     assert not flight.done
-    assert flight.take_shown() != b""
+    assert shown(flight) != b""
 
 
 def test_of_a_batch_that_has_failed_only_its_sync_is_sent() -> None:
@@ -112,7 +116,7 @@ def test_a_substitute_shows_its_first_error_and_the_last_status() -> None:
     assert flight.next_request() == query("ROLLBACK")
     feed(flight, WARNING, message("C", b"ROLLBACK\0"), IDLE)
     assert flight.done
-    assert flight.take_shown() == CONFLICT + IDLE
+    assert shown(flight) == CONFLICT + IDLE
     answer = flight.answer()
     assert answer.error is not None
     assert (answer.tags, answer.error.sqlstate, answer.status) == ((), "40001", "I")
@@ -126,7 +130,7 @@ def test_a_substitute_for_flush_leaves_ready_for_query_to_the_sync_that_follows(
     feed(flight, IN_TRANSACTION)
     assert flight.done
     assert flight.failed_until_sync
-    assert flight.take_shown() == CONFLICT
+    assert shown(flight) == CONFLICT
     assert flight.answer().status is None
 
 
@@ -135,7 +139,7 @@ def test_between_two_substitutes_the_client_is_shown_no_status() -> None:
     flight.next_request()
     feed(flight, CONFLICT, FAILED)
     flight.next_request()
-    assert flight.take_shown() == CONFLICT
+    assert shown(flight) == CONFLICT
 
 
 def test_rows_of_a_copy_belong_to_its_turn() -> None:

@@ -53,7 +53,7 @@ def test_faults_meet_a_pipeline(
 ) -> None:
     scene.gate.hold("alice")
     talk = scene.talk(psycopg3_pipeline, scene.gate.admit("alice"), "b")
-    FAULTS[fault].trigger(scene.held(), scene.backends)
+    FAULTS[fault].trigger(scene.place(scene.held()))
     scene.release_all(talk)
     assert talk.result == told
     assert table.execute("SELECT count(*) FROM booking").fetchone() == (booked,)

@@ -16,6 +16,7 @@ _BLOCKERS = "SELECT pid, pg_blocking_pids(pid) FROM unnest(%s::int[]) AS pid"
 _ALIVE = "SELECT pid FROM pg_stat_activity WHERE pid = ANY(%s::int[])"
 _WROTE = "SELECT backend_xid IS NOT NULL FROM pg_stat_activity WHERE pid = %s"
 _TERMINATE = "SELECT pg_terminate_backend(%s)"
+_CANCEL = "SELECT pg_cancel_backend(%s)"
 _HELD = """
     SELECT DISTINCT pid FROM pg_locks
      WHERE pid = ANY(%s::int[]) AND granted AND locktype <> 'virtualxid'
@@ -67,6 +68,10 @@ class Backends:
     def terminate(self, pid: int) -> None:
         """Tell this process to end; ``alive`` tells when it has."""
         self._watcher.execute(_TERMINATE, (pid,))
+
+    def cancel(self, pid: int) -> None:
+        """Tell this process to give up the statement that it executes."""
+        self._watcher.execute(_CANCEL, (pid,))
 
     def known_names(self) -> frozenset[str]:
         """The names that before a parenthesis are the server's own functions and keywords."""

@@ -6,6 +6,8 @@ import socket
 from collections import deque
 from collections.abc import Callable
 
+from attrs import evolve
+
 from lastseat.harness.gate import messages, upstream
 from lastseat.harness.gate.events import (
     Answered,
@@ -15,14 +17,17 @@ from lastseat.harness.gate.events import (
     Garbled,
     GateEvent,
     HungUp,
+    Ignored,
     Opened,
     Refused,
     Sent,
     Undelivered,
+    Withheld,
 )
 from lastseat.harness.gate.flight import Flight
 from lastseat.harness.gate.messages import BadFraming, Message, ServerError
 from lastseat.harness.gate.pipe import Pipe
+from lastseat.harness.gate.treatment import GARBAGE, LOST, Reception, Then, Treatment
 from lastseat.harness.gate.turns import Cutter, Turn
 from lastseat.harness.gate.upstream import CannotConnect, Session, Upstream
 from lastseat.harness.loop import Loop
@@ -36,9 +41,12 @@ class Connection:
     ``held``: turns that the client has sent and the server has not seen. ``status``: the server's
     last transaction status. ``backend_pid``: 0 until the server has taken the connection.
     ``failed_until_sync``: a batch has failed, and nothing of it is executed any more.
+    ``withheld``: the held turns are stuck in the network, and move only by ``deliver`` or ``drop``.
+    ``outwaited``: the client is to give up before the server answers.
 
     The end of the client's stream counts as its leaving: what it sent before and nobody has
-    released does not reach the server any more, as if the network had lost it.
+    released does not reach the server any more, as if the network had lost it; but what is withheld
+    may still arrive.
     """
 
     def __init__(
@@ -51,6 +59,7 @@ class Connection:
         server: Upstream,
         report: Callable[[GateEvent], None],
         passes: Callable[[str], bool],
+        reception: Callable[[str], Reception | None] = lambda _: None,
     ) -> None:
         self.number = number
         self.client = client
@@ -61,6 +70,7 @@ class Connection:
         self._upstream = server
         self._report = report
         self._passes = passes
+        self._reception = reception
         self._client: Pipe | None = Pipe(
             sock, loop, came=self._client_said, ended=self._client_ended
         )
@@ -69,7 +79,10 @@ class Connection:
         self._client_bytes = bytearray()
         self._server_bytes = bytearray()
         self._opened = False
-        self._garbled = False
+        self._deaf = False
+        self._silent = False
+        self.withheld = False
+        self.outwaited = False
         self._cutter = Cutter()
         self._flight: Flight | None = None
         self.failed_until_sync = False
@@ -93,12 +106,23 @@ class Connection:
         """Has the client hung up, or was it refused?"""
         return self._client is None
 
-    def release(self, *, lose_answer: bool = False) -> None:
-        """Pass the first held turn on; with ``lose_answer`` cut the client off when it is done.
+    @property
+    def left_alone(self) -> bool:
+        """Is the server at work for a client that has gone?"""
+        return self._client is None and self._flight is not None
 
-        Only while nothing is in flight; so with ``substitute``.
+    @property
+    def spoken_on(self) -> bool:
+        """Has the client said more, behind what is withheld?"""
+        return self.withheld and len(self.held) > 1
+
+    def release(self, treatment: Treatment | None = None, *, behind: str | None = None) -> None:
+        """Pass the first held turn on; ``treatment`` is what becomes of its answer.
+
+        Before it, the server is given the statement ``behind`` which it stands, and of which the
+        client sees nothing. Only while nothing is in flight; so with ``substitute``.
         """
-        self._launch(lose_answer=lose_answer)
+        self._launch(treatment=treatment, behind=behind)
         self.advance()
 
     def substitute(self, *instead: str) -> None:
@@ -109,18 +133,44 @@ class Connection:
         """
         self._launch(*instead)
 
-    def lose_request(self) -> None:
-        """The first held turn never arrives: the connection dies under it."""
+    def garble_request(self) -> None:
+        """The first held turn never arrives; the server gets bytes that it cannot read."""
+        self._to_server(GARBAGE)
+
+    def withhold(self) -> None:
+        """The held turns stay where they are, even when the client gives up."""
+        self.withheld = True
+        for turn in self.held:
+            self._report(Withheld(self.client, self.number, turn))
+
+    def deliver(self) -> None:
+        """The first of the withheld turns arrives at last; if the client has gone, as its end."""
+        self.withheld = False
+        self._launch(treatment=LOST if self.closed else None)
+
+    def drop(self) -> None:
+        """The withheld turns are lost for good, and so is the connection."""
+        self.withheld = False
         self.cut()
 
-    def cut(self) -> None:
-        """End the connection on both sides, and go on reading what the client had still sent."""
-        self._end_server("gate")
-        self._hang_up()
+    def cut(self, *, reset: bool = False, says: ServerError | None = None) -> None:
+        """End the connection on both sides, and go on reading what the client had still sent.
+
+        After a ``reset`` there is nothing more to read: the client can send no more. ``says`` are
+        the last words that it hears.
+        """
+        if says is not None:
+            self._fatal = says
+            self._to_client(messages.error(says.severity, says.sqlstate, says.message))
+        self._end_server("client" if self.closed else "gate")
+        if reset:
+            self._reset()
+        else:
+            self._hang_up()
 
     def advance(self) -> None:
         """Let the first held turns through that nobody needs to decide about."""
-        while self.held and self._flight is None and self.alive:
+        while self.held and self._flight is None and self.alive and not self.withheld:
             if self.held[0].statements and not self._passes(self.client):
                 return
             self._launch()
@@ -133,7 +183,7 @@ class Connection:
     # From the client.
 
     def _client_said(self, data: bytes) -> None:
-        if self._garbled:
+        if self._deaf:
             return
         self._client_bytes += data
         try:
@@ -152,9 +202,27 @@ class Connection:
             elif code == messages.CANCEL_REQUEST:
                 self._cancel(payload)
                 return
+            elif (reception := self._reception(self.client)) is not None:
+                self._receive(reception)
+                return
             else:
                 self._open(code, payload)
                 return
+
+    def _receive(self, reception: Reception) -> None:
+        """The client is not let in."""
+        self._deaf = True
+        if reception.then is Then.SILENCE:
+            self._report(Ignored(self.client, self.number))
+            return
+        said = reception.says
+        self._report(Refused(self.client, self.number, str(said or "hung up"), said))
+        if said is not None:
+            self._to_client(messages.error(said.severity, said.sqlstate, said.message))
+        if reception.then is Then.RESET:
+            self._reset()
+        else:
+            self._end_client()
 
     def _cancel(self, payload: bytes) -> None:
         """Pass the request on. The server's hanging up tells the client that it was handled."""
@@ -191,7 +259,8 @@ class Connection:
     def _read_turns(self) -> None:
         for message in messages.cut(self._client_bytes, messages.FRONTEND):
             if message.kind == "X":
-                self._to_server(message.raw)
+                if not self.withheld:
+                    self._to_server(message.raw)
                 self._client_ended()
                 return
             if self._flight is not None and self._flight.takes(message):
@@ -203,15 +272,19 @@ class Connection:
 
     def _arrived(self, turn: Turn) -> None:
         self._report(Arrived(self.client, self.number, turn))
+        if self._silent and self.alive:  # what is dead in one direction is dead in the other
+            self.cut()
         if not self.alive:
             self._report(Undelivered(self.client, self.number, turn, self._ended_by))
             return
         self.held.append(turn)
+        if self.withheld:
+            self._report(Withheld(self.client, self.number, turn))
         self.advance()
 
     def _not_understood(self, reason: str) -> None:
         """The server would end a session that it cannot read, and so do we."""
-        self._garbled = True
+        self._deaf = True
         self._report(Garbled(self.client, self.number, reason))
         if self._opened:
             raw = messages.error("FATAL", "08P01", reason)
@@ -226,17 +299,24 @@ class Connection:
             # Executed or not: the client has said it, and may have meant it to count.
             self._report(Arrived(self.client, self.number, unfinished))
             self.held.append(unfinished)
+        if self.withheld:
+            self._end_client()
+            return
         self._drop_held()
         self._end_client()
         self._end_server("client")
 
     # To and from the server.
 
-    def _launch(self, *instead: str, lose_answer: bool = False) -> None:
+    def _launch(
+        self, *instead: str, treatment: Treatment | None = None, behind: str | None = None
+    ) -> None:
         assert self._flight is None, "one turn at a time"
         turn = self.held.popleft()
         skipped = self.failed_until_sync and turn.ends_with in "HS"
-        self._flight = Flight(turn, instead=instead, lose_answer=lose_answer, skipped=skipped)
+        self._flight = Flight(
+            turn, instead=instead, behind=behind, treatment=treatment, skipped=skipped
+        )
         self._report(Sent(self.client, self.number, turn))
         self._to_server(self._flight.next_request())
         if self._flight.done:  # nothing is to be answered: Flush alone, or skipped
@@ -259,7 +339,7 @@ class Connection:
             return
         flight.feed(message)
         if message.kind == "G":  # the client sends its rows only when it has read this
-            self._to_client(flight.take_shown())
+            self._show(flight)
         if flight.done:
             self._answered(flight)
             self.advance()
@@ -267,7 +347,7 @@ class Connection:
             self._to_server(flight.next_request())
 
     def _note_fatal(self, error: ServerError) -> None:
-        lost = self._flight is not None and self._flight.lose_answer
+        lost = self._flight is not None and self._flight.treatment is not None
         if error.severity != "ERROR" and not lost:
             self._fatal = error
 
@@ -278,24 +358,38 @@ class Connection:
             self.failed_until_sync and flight.turn.ends_with != "S"
         )
         self._flight = None
-        self._report(
-            Answered(
-                self.client,
-                self.number,
-                flight.turn,
-                answer,
-                delivered=not flight.lose_answer,
-                substituted=flight.substituted,
-            )
+        treatment = flight.treatment
+        answered = Answered(
+            self.client,
+            self.number,
+            flight.turn,
+            answer,
+            delivered=treatment is None or treatment.whole,
+            substituted=flight.substituted,
         )
-        if flight.lose_answer:
-            self.cut()
-        else:
-            self._to_client(flight.take_shown())
+        if treatment is None:
+            self._report(answered)
+            self._show(flight)
+            return
+        whole = flight.take_shown()
+        shown = list(treatment.shown(whole))
+        told = any(message.kind == "E" and message.raw in shown for message in whole)
+        self._report(evolve(answered, told=told))
+        self._to_client(b"".join(shown))
+        self._go_on(treatment.then)
+
+    def _show(self, flight: Flight) -> None:
+        self._to_client(b"".join(message.raw for message in flight.take_shown()))
+
+    def _go_on(self, then: Then) -> None:
+        if then is Then.SILENCE:
+            self._silent = True
+        elif then is not Then.GO_ON:
+            self.cut(reset=then is Then.RESET)
 
     def _server_ended(self) -> None:
-        if self._flight is not None and not self._flight.lose_answer:
-            self._to_client(self._flight.take_shown())
+        if self._flight is not None and self._flight.treatment is None:
+            self._show(self._flight)
         self._end_server("server")
         self._hang_up()
 
@@ -323,6 +417,11 @@ class Connection:
         """Say nothing more to the client, but listen on: its last words tell what it had sent."""
         if self._client is not None:
             self._client.finish()
+
+    def _reset(self) -> None:
+        if self._client is not None:
+            self._client.reset()
+            self._end_client()
 
     def _end_client(self) -> None:
         if self._client is not None:

@@ -49,7 +49,8 @@ class Sent:
 class Answered:
     """The server answered a turn completely. Whether the client got to read it: ``delivered``.
 
-    ``substituted``: the server was given another statement in the turn's place.
+    ``substituted``: the server was given another statement in the turn's place. ``told``: of an
+    answer that it did not get completely, the client has read the error.
     """
 
     client: str
@@ -58,6 +59,27 @@ class Answered:
     answer: Answer
     delivered: bool = True
     substituted: bool = False
+    told: bool = False
+
+
+@frozen
+class Withheld:
+    """A turn that the client sent stays in the network.
+
+    It is reported again as Sent when it arrives at last, or as Undelivered when it never will.
+    """
+
+    client: str
+    connection: int
+    turn: Turn
+
+
+@frozen
+class Ignored:
+    """A client asked to be let in, and nobody answers it."""
+
+    client: str
+    connection: int
 
 
 @frozen
@@ -121,6 +143,8 @@ GateEvent = (
     | Refused
     | Arrived
     | Sent
+    | Withheld
+    | Ignored
     | Answered
     | Undelivered
     | Broken

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from lastseat.harness.gate import messages
 from lastseat.harness.gate.messages import Message, ServerError
+from lastseat.harness.gate.treatment import Treatment
 from lastseat.harness.gate.turns import Answer, Turn
 
 _SURVIVED = "ERROR"  # FATAL and PANIC are followed by the end of the connection, not by an answer
@@ -35,6 +36,10 @@ class Flight:
     client is shown the error that they raise and the transaction status after the last of them, as
     if its own turn had met that error.
 
+    ``behind``: a statement that the server is given before the turn, unseen by the client.
+
+    ``treatment``: what becomes of the answer; None: the client gets it as it is.
+
     ``skipped``: an earlier turn since the last Sync failed, so that the server would do nothing of
     this one but its Sync.
     """
@@ -44,19 +49,23 @@ class Flight:
         turn: Turn,
         *,
         instead: Sequence[str] = (),
-        lose_answer: bool = False,
+        behind: str | None = None,
+        treatment: Treatment | None = None,
         skipped: bool = False,
     ) -> None:
         self.turn = turn
         self.substituted = bool(instead)
-        self.lose_answer = lose_answer
+        self.treatment = treatment
         self.error: ServerError | None = None
         self._requests = deque(_requests(turn, instead, skipped=skipped))
+        self._unseen = behind is not None
+        if behind is not None:
+            self._requests.appendleft(messages.query(behind))
         self._flushed = turn.ends_with == "H" and not self.substituted
         self._due = _due(turn) if self._flushed and not skipped else Counter[str]()
         self._ready = self._flushed
-        self._raw = bytearray()
-        self._last_ready = b""
+        self._shown: list[Message] = []
+        self._last_ready: Message | None = None
         self._tags: list[str] = []
         self._status: str | None = None
         self._rows = 0
@@ -67,7 +76,7 @@ class Flight:
         if not self._requests:
             return b""
         self._ready = self._flushed
-        self._last_ready = b""
+        self._last_ready = None
         return self._requests.popleft()
 
     @property
@@ -87,8 +96,12 @@ class Flight:
 
     def feed(self, message: Message) -> None:
         """Take one message of the server's."""
-        self._show(message)
         kind = message.kind
+        if self._unseen:
+            self._ready = kind == "Z"
+            self._unseen = not self._ready
+            return
+        self._show(message)
         if kind in _ANSWERS:
             self._due[_ANSWERS[kind]] = max(0, self._due[_ANSWERS[kind]] - 1)
         if kind == "C":
@@ -105,12 +118,11 @@ class Flight:
             self._status = message.payload.decode("ascii", "replace")
             self._ready = True
 
-    def take_shown(self) -> bytes:
+    def take_shown(self) -> list[Message]:
         """What the client is to read, as far as it has come and was not taken before."""
-        if self.substituted and self.turn.ends_with != "H":
-            self._raw += self._last_ready
-        shown = bytes(self._raw)
-        self._raw.clear()
+        if self.substituted and self.turn.ends_with != "H" and self._last_ready is not None:
+            self._shown.append(self._last_ready)
+        shown, self._shown = self._shown, []
         return shown
 
     def answer(self) -> Answer:
@@ -139,12 +151,14 @@ class Flight:
         return False
 
     def _show(self, message: Message) -> None:
-        if not self.substituted:
-            self._raw += message.raw
-        elif message.kind == "Z":
-            self._last_ready = message.raw
-        elif message.kind in "SA" or (message.kind == "E" and self.error is None):
-            self._raw += message.raw
+        if message.kind == "Z" and self.substituted:
+            self._last_ready = message
+        elif (
+            not self.substituted
+            or message.kind in "SA"
+            or (message.kind == "E" and self.error is None)
+        ):
+            self._shown.append(message)
 
     def _failed(self, error: ServerError) -> None:
         self.error = self.error or error

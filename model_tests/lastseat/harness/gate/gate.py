@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from lastseat.harness.gate.connection import Connection
 from lastseat.harness.gate.events import GateEvent
+from lastseat.harness.gate.treatment import Reception
 from lastseat.harness.gate.upstream import Upstream
 from lastseat.harness.loop import Loop
 
@@ -28,6 +29,7 @@ class Gate:
         self._upstream = upstream
         self._ports: dict[str, socket.socket] = {}
         self._connections: list[Connection] = []
+        self._receptions: dict[str, Reception] = {}
         self._opened = 0
         self._events: list[GateEvent] = []
 
@@ -68,6 +70,20 @@ class Gate:
         """This client's connections that still have an end at the server."""
         return [c for c in self.open_connections() if c.client == client]
 
+    def receive(self, client: str, reception: Reception) -> None:
+        """The client's next connection is received so; those that it has are lost."""
+        self._receptions[client] = reception
+        for connection in self.of(client):
+            connection.cut()
+
+    def receive_as_usual(self) -> None:
+        """Whoever connects from now on is let in."""
+        self._receptions.clear()
+
+    def left(self, number: int) -> bool:
+        """Has the client let go of this connection?"""
+        return all(c.closed for c in self._connections if c.number == number)
+
     def hold(self, client: str) -> None:
         """From now on this client's turns wait."""
         self.holding.add(client)
@@ -105,5 +121,6 @@ class Gate:
                 server=self._upstream,
                 report=self._events.append,
                 passes=lambda who: who not in self.holding,
+                reception=lambda who: self._receptions.pop(who, None),
             )
         )

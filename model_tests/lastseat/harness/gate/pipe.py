@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import struct
 from collections.abc import Callable
 
 from lastseat.harness.loop import Loop
 
+_AT_ONCE = struct.pack("ii", 1, 0)
 _NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -51,6 +53,12 @@ class Pipe:
         if not self._finishing:
             self._finishing = True
             self._writable()
+
+    def reset(self) -> None:
+        """Have ``close`` end it with a reset; what the peer has sent by now is heard before."""
+        self._readable()
+        with contextlib.suppress(OSError):  # where it was the peer that ended it
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
 
     def close(self) -> None:
         """Drop the connection, and what is unsent; the peer is heard no more."""

@@ -64,6 +64,12 @@ class Turn:
         """Q, S, H (Flush) or F (FunctionCall); of an unfinished turn, whatever came last."""
         return self.messages[-1].kind
 
+    @property
+    def replies(self) -> int:
+        """Of how many messages its answer consists, unless there are rows, or an error."""
+        asked = sum(message.kind in "PBDECS" for message in self.messages)
+        return asked + (len(self.statements) + 1 if self.ends_with == "Q" else 0)
+
     def __str__(self) -> str:
         return "; ".join(map(str, self.statements)) or "nothing to execute"
 

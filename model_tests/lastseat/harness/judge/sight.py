@@ -15,9 +15,11 @@ from lastseat.harness.gate.events import (
     Broken,
     GateEvent,
     HungUp,
+    Ignored,
     Refused,
     Sent,
     Undelivered,
+    Withheld,
 )
 from lastseat.harness.gate.sql import Kind, classify
 from lastseat.harness.gate.turns import Answer, Statement, Turn
@@ -43,6 +45,10 @@ class _Line:
     backend_pid: int = 0
     gone: bool = False
     """Has it ended? Its client may still say what it meant to do on it."""
+    unnoticed: bool = False
+    """Was it lost while its client waited for nothing?"""
+    left: bool = False
+    """Has its client let go of it?"""
     open: bool = False
     """Is there a transaction that the client has begun?"""
     implicit: bool = False
@@ -59,6 +65,10 @@ class _Line:
     """The error for which the server skips the rest of a batch."""
     unsure: bool = False
     """The turn in flight may or may not write; the server is asked when it has answered."""
+    withheld: dict[int, list[int]] = Factory(dict)
+    """The exchanges of turns that are stuck in the network, by the turn's number."""
+    unanswered: bool = False
+    """Does its client wait for what will not come?"""
     begun: str | None = None
     """The attempt that has touched a relation on this connection."""
     ended: str | None = None
@@ -100,9 +110,16 @@ class Sight:
         for line in self._lines.values():
             if line.client == client:
                 line.phase = Phase.CONNECT
+                line.unanswered = line.unnoticed = False
         for owner in list(self._unnoticed.values()):
             if owner == client:
                 yield from self._lost(client, None, Phase.CONNECT)
+
+    def gave_up(self, client: str) -> Iterator[Seen]:
+        """The client's attempt has failed by the environment: was there an answer to wait for?"""
+        for line in self._lines.values():
+            if line.client == client:
+                yield from self._left_waiting(line)
 
     def emitted(self, client: str) -> None:
         """The client has the answer of its attempt."""
@@ -122,18 +139,10 @@ class Sight:
 
     def see(self, event: GateEvent) -> Iterator[Seen | CommitSent]:
         """Take one event of the gate; what it means for the attempt that it reached."""
+        line = self._line(event.connection, event.client)
         match event:
-            case Sent():
-                line = self._line(event.connection, event.client)
-                yield from self._spoken(line, event.turn)
-            case Undelivered():
-                line = self._line(event.connection, event.client)
-                yield from self._spoken(line, event.turn)
-                line.pending.clear()
-                if event.connection in self._unnoticed:
-                    yield from self._lost(event.client, None, line.phase)
-                elif event.by == "client" and event.turn.statements:  # it gave up waiting
-                    yield from self._seen(event.client, What.DEADLINE, None, line.phase)
+            case Sent() | Withheld() | Undelivered():
+                yield from self._said(line, event)
             case Answered():
                 yield from self._answered(event)
             case Broken():
@@ -141,9 +150,39 @@ class Sight:
             case Refused():
                 sqlstate = event.error.sqlstate if event.error is not None else None
                 yield from self._seen(event.client, What.REFUSED, sqlstate, Phase.CONNECT)
+            case Ignored():
+                line.unanswered = True
             case HungUp():
+                yield from self._left_waiting(line)
+                line.left = True
+                if line.unnoticed and event.client in self.running:
+                    self.lost_at.setdefault(self.running[event.client], []).append(self.tick())
                 if self._unnoticed.pop(event.connection, None) is not None:
                     yield from self._lost(event.client, None, Phase.CONNECT)
+
+    def _said(
+        self, line: _Line, event: Sent | Withheld | Undelivered
+    ) -> Iterator[Seen | CommitSent]:
+        """A turn counts as said when it is first heard of, wherever it is stuck afterwards."""
+        number = event.turn.number
+        if number in line.withheld:
+            stuck = line.withheld.pop(number)
+            line.pending = stuck if isinstance(event, Sent) else []
+            return
+        yield from self._spoken(line, event.turn)
+        if isinstance(event, Withheld):
+            line.withheld[number], line.pending = line.pending, []
+        elif isinstance(event, Undelivered):
+            line.pending = []
+            yield from self._unheard(line, event)
+
+    def _unheard(self, line: _Line, event: Undelivered) -> Iterator[Seen]:
+        if line.gone:
+            yield from self._lost(event.client, None, line.phase)
+        elif event.by == "client" and event.turn.statements:  # it gave up waiting
+            yield from self._seen(event.client, What.DEADLINE, None, line.phase)
+        else:
+            line.unanswered = True
 
     def opened(self, connection: int, client: str, backend_pid: int) -> None:
         """A connection reached the server as this process."""
@@ -216,7 +255,8 @@ class Sight:
         self._decide(line, event.answer, at)
         pending = [self.exchanges[index] for index in line.pending]
         line.pending.clear()
-        if not event.delivered or not pending:
+        line.unanswered = not event.delivered
+        if not pending or not (event.delivered or (event.told and line.phase is not Phase.COMMIT)):
             return
         error = event.answer.error
         if error is not None and error.severity == "ERROR":
@@ -273,16 +313,26 @@ class Sight:
     def _broken(self, event: Broken) -> Iterator[Seen]:
         line = self._line(event.connection, event.client)
         line.gone = True
-        line.pending.clear()
+        waited = event.turn is not None or line.unanswered
         if event.by == "client":
-            if event.turn is not None:  # it gave up waiting for the answer
-                yield from self._seen(event.client, What.DEADLINE, None, line.phase)
-            return
-        if event.client in self.running:
+            yield from self._left_waiting(line)
+        elif event.client in self.running and not line.left:
             sqlstate = event.error.sqlstate if event.error is not None else None
-            yield from self._lost(event.client, sqlstate, line.phase)
-        else:
+            if waited or line.phase is Phase.CONNECT:
+                yield from self._lost(event.client, sqlstate, line.phase)
+            else:  # nobody has noticed yet, and all may be decided
+                line.unnoticed = True
+                yield from self._seen(event.client, What.LOST, sqlstate, Phase.CLEANUP)
+        elif not line.left:
             self._unnoticed[event.connection] = event.client
+        line.pending.clear()
+        line.unanswered = False
+
+    def _left_waiting(self, line: _Line) -> Iterator[Seen]:
+        """Its client waits no longer for an answer that has not come."""
+        if not line.left and (line.pending or line.withheld or line.unanswered):
+            line.unanswered = False
+            yield from self._seen(line.client, What.DEADLINE, None, line.phase)
 
     def _lost(self, client: str, sqlstate: str | None, phase: Phase) -> Iterator[Seen]:
         attempt = self.running.get(client)

@@ -52,6 +52,8 @@ class Step:
     """The logical instant at which all of it was over."""
     faults: tuple[str, ...] = ()
     """The faults that could have met the client in its place."""
+    waiting: tuple[Decision, ...] = ()
+    """The faults that could meet those who wait for somebody else when it is over."""
 
 
 class World(Protocol):
