@@ -8,7 +8,16 @@ import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
-from lastseat.harness.commands import check, explore, model, mutants, replay, vectors, verify
+from lastseat.harness.commands import (
+    check,
+    explore,
+    model,
+    mutants,
+    replay,
+    smoke,
+    vectors,
+    verify,
+)
 from lastseat.harness.commands.shared import Interrupted
 from lastseat.harness.implementations.protocol import AdapterError
 from lastseat.harness.postgres import NoPostgres, ServerError, TargetError
@@ -18,7 +27,7 @@ from lastseat.harness.scenario import UnknownScenario
 from lastseat.harness.selection import MalformedKnownFailures, UnknownCase
 from lastseat.harness.verdict import INTERRUPTED, Verdict
 
-_COMMANDS = (verify, explore, replay, mutants, check, vectors, model)
+_COMMANDS = (verify, smoke, explore, replay, mutants, check, vectors, model)
 
 _EPILOG = """exit codes: 0 pass, 1 violation, 2 inconclusive, 3 usage or adapter error,
 130 interrupted without a violation"""

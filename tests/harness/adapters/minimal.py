@@ -4,6 +4,7 @@ It stands for an implementation in any language, so it imports nothing of lastse
 """
 
 import json
+import signal
 import sys
 
 import psycopg
@@ -18,15 +19,17 @@ SCHEMA = """
 """
 CLAIM = "UPDATE resource SET booked = booked + %s WHERE id = %s AND booked + %s <= capacity"
 INSERT = "INSERT INTO booking VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
-FAILED = {"outcome": "FAILED", "cause": "INFRASTRUCTURE"}
+CONFLICTS = {"40001", "40P01", "55P03"}
+MISTAKES = {"22", "23", "42"}  # classes of SQLSTATE that only a wrong program meets
+
+
+class Late(Exception):
+    """The deadline is over."""
 
 
 class Adapter:
-    def __init__(self) -> None:
-        self.connection: psycopg.Connection | None = None
-        self.admin: psycopg.Connection | None = None
-        self.dsn = ""
-        self.committing = False
+    def __init__(self):
+        self.connection = self.admin = None
 
     def start(self, protocol):
         assert protocol == 1
@@ -45,20 +48,25 @@ class Adapter:
 
     def connect(self, dsn, deadline_ms):
         self.drop()
-        self.dsn = dsn
+        self.dsn, self.seconds = dsn, deadline_ms / 1000
 
     def attempt(self, booking_id, resource_id, requested_units):
-        self.committing = False
+        self.committing = False  # has COMMIT been sent, and not been answered?
+        signal.setitimer(signal.ITIMER_REAL, self.seconds)
         try:
-            return {"outcome": self.book(booking_id, resource_id, requested_units)}
-        except psycopg.Error as error:
+            return self.book(booking_id, resource_id, requested_units)
+        except (psycopg.Error, Late) as error:
+            answered = self.connection is not None and not self.connection.closed
+            state = getattr(error, "sqlstate", None)
             self.drop()
-            if not self.committing and error.sqlstate in {"40001", "40P01", "55P03"}:
+            if answered and state in CONFLICTS:
                 return {"outcome": "FAILED", "cause": "CONFLICT"}
-            if self.committing and error.diag.severity_nonlocalized == "ERROR":
-                conflict = error.sqlstate in {"40001", "40P01", "55P03"}
-                return {"outcome": "FAILED", "cause": "CONFLICT"} if conflict else FAILED
-            return {**FAILED, "in_doubt": self.committing}
+            if answered and state and state[:2] in MISTAKES:
+                raise ValueError(str(error)) from error
+            doubt = self.committing and not (answered and state)
+            return {"outcome": "FAILED", "cause": "INFRASTRUCTURE", "in_doubt": doubt}
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
     def book(self, booking, resource, units):
         if self.connection is None:
@@ -70,14 +78,16 @@ class Adapter:
             execute("ROLLBACK")
             if own != (booking, resource, units):
                 raise ValueError(f"{booking} is booked otherwise: {own}")
-            return "BOOKED"
+            return {"outcome": "BOOKED"}
         if execute(CLAIM, (units, resource, units)).rowcount == 0:
+            exists = execute("SELECT FROM resource WHERE id = %s", (resource,)).rowcount
             execute("ROLLBACK")
-            return "REJECTED"
+            if not exists:
+                raise ValueError(f"there is no resource {resource}")
+            return {"outcome": "REJECTED"}
         self.committing = True
-        committed = execute("COMMIT").statusmessage == "COMMIT"
-        self.committing = False
-        return "BOOKED" if committed else "REJECTED"
+        execute("COMMIT")
+        return {"outcome": "BOOKED"}
 
     def drop(self):
         if self.connection is not None:
@@ -88,18 +98,24 @@ class Adapter:
         self.drop()
 
 
+def late(*_):
+    raise Late
+
+
 def main():
+    signal.signal(signal.SIGALRM, late)
     adapter = Adapter()
     for line in sys.stdin:
         request = json.loads(line)
         seq, command = request.pop("seq"), request.pop("cmd")
         try:
             reply = {"result": getattr(adapter, command)(**request) or {}}
-        except ValueError as error:
+        except ValueError as error:  # the caller's mistake, and no outcome
             reply = {"raised": {"message": str(error), "in_doubt": False}}
         print(json.dumps({"seq": seq, **reply}), flush=True)
         if command == "stop":
             return
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -68,6 +68,8 @@ class Guarded:
 
     def _failed(self, error):
         self.close()
+        if error.sqlstate == "23503":
+            raise LookupError("there is no such place") from error
         if error.sqlstate in _CONFLICTS:
             return {"outcome": "FAILED", "cause": "CONFLICT"}
         refused = error.diag.severity_nonlocalized == "ERROR"

@@ -15,6 +15,11 @@ import psycopg
 _BLOCKERS = "SELECT pid, pg_blocking_pids(pid) FROM unnest(%s::int[]) AS pid"
 _ALIVE = "SELECT pid FROM pg_stat_activity WHERE pid = ANY(%s::int[])"
 _WROTE = "SELECT backend_xid IS NOT NULL FROM pg_stat_activity WHERE pid = %s"
+_HERE = """
+    SELECT pid FROM pg_stat_activity
+     WHERE datname = current_database() AND backend_type = 'client backend'
+       AND pid <> pg_backend_pid()
+"""
 _TERMINATE = "SELECT pg_terminate_backend(%s)"
 _CANCEL = "SELECT pg_cancel_backend(%s)"
 _HELD = """
@@ -53,6 +58,10 @@ class Backends:
         """Those of these processes that still are."""
         rows = self._watcher.execute(_ALIVE, (list(pids),)).fetchall()
         return frozenset(pid for (pid,) in rows)
+
+    def here(self) -> frozenset[int]:
+        """Every process that serves somebody in this database, whichever way they came."""
+        return frozenset(pid for (pid,) in self._watcher.execute(_HERE).fetchall())
 
     def has_transaction_id(self, pid: int) -> bool:
         """Has this process's open transaction been given an id, that is, written or locked rows?"""

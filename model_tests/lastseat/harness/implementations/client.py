@@ -108,6 +108,10 @@ class Process:
         said = "\n    ".join(["its last words:", *lines]) if lines else "it said nothing"
         return f"the adapter's process ended {how}; {said}"
 
+    def end_input(self) -> None:
+        """Close its standard input: there will be no more requests."""
+        self._requests.close()
+
     def kill(self) -> None:
         if self._child.poll() is None:
             with contextlib.suppress(ProcessLookupError):
@@ -192,6 +196,11 @@ class Client:
             raise self._failure
         return self._reply
 
+    @property
+    def failed(self) -> bool:
+        """Is there nothing more to be had from it?"""
+        return self._failure is not None
+
     def send(self, cmd: str, **fields: Any) -> None:
         """Send a request; ``reply`` will hold its reply. Raises AdapterError."""
         if self._failure is not None:
@@ -214,10 +223,16 @@ class Client:
         while (reply := self.reply) is None:
             left = end - time.monotonic()
             if left <= 0:
-                raise AdapterError(f"{self.name}: no reply to {cmd} within {within:g} s")
+                raise AdapterError(
+                    f"{self.name}: no reply to {cmd} within {within:g} s",
+                    "answer every request by one line, and flush standard output behind it",
+                )
             self._loop.poll(left)
         if "result" not in reply and cmd != "attempt":
-            raise AdapterError(f"{self.name}: an exception in the place of the result of {cmd}")
+            raise AdapterError(
+                f"{self.name}: an exception in the place of the result of {cmd}: {reply}",
+                "only an attempt is answered by raised; what the adapter cannot do is errored",
+            )
         return reply.get("result")
 
     def close(self) -> None:
@@ -247,17 +262,20 @@ class Client:
 
     def _take(self, line: bytes) -> None:
         if self._reply is not None or not self._seq:
-            self._fail(f"a line that answers no request: {protocol.quoted(line)}")
+            self._fail(
+                f"a line that answers no request: {protocol.quoted(line)}",
+                "print one line for each request; logs go to standard error",
+            )
             return
         try:
             self._reply = protocol.decode(line, self._seq)
         except AdapterError as error:
             self._fail(str(error))
 
-    def _fail(self, words: str) -> None:
+    def _fail(self, words: str, advice: str = "") -> None:
         """From now on there is nothing to be had from it but this; the first failure counts."""
         self._forget()
-        self._failure = self._failure or AdapterError(f"{self.name}: {words}")
+        self._failure = self._failure or AdapterError(f"{self.name}: {words}", advice)
 
     def _forget(self) -> None:
         if self._watched:

@@ -13,7 +13,11 @@ PROTOCOL = 1
 
 
 class AdapterError(Exception):
-    """The adapter itself failed: never an outcome."""
+    """The adapter itself failed: never an outcome. ``advice`` says what to do about it."""
+
+    def __init__(self, words: str, advice: str = "") -> None:
+        super().__init__(f"{words}\n  what to do: {advice}" if advice else words)
+        self.advice = advice
 
 
 @frozen
@@ -47,13 +51,27 @@ def decode(line: bytes, seq: int) -> dict[str, Any]:
     try:
         reply = msgspec.json.decode(line)
     except msgspec.DecodeError as error:
-        raise AdapterError(f"a reply that is not JSON ({error}): {quoted(line)}") from error
+        raise AdapterError(
+            f"a reply that is not JSON ({error}): {quoted(line)}",
+            "print each reply as JSON in one line of standard output, and nothing else there;"
+            " logs go to standard error",
+        ) from error
     if not isinstance(reply, dict) or reply.get("seq") != seq:
-        raise AdapterError(f"a reply without the seq {seq} of its request: {quoted(line)}")
+        raise AdapterError(
+            f"a reply without the seq {seq} of its request: {quoted(line)}",
+            "answer every request once, in order, and copy its seq into the reply",
+        )
     if "errored" in reply:
-        raise AdapterError(f"the adapter says: {_message(reply, 'errored')}")
+        raise AdapterError(
+            f"the adapter says: {_message(reply, 'errored')}",
+            "errored is for an adapter that cannot do its part;"
+            " what the use case throws at its caller is raised",
+        )
     if ("result" in reply) == ("raised" in reply):
-        raise AdapterError(f"a reply with not one of result and raised: {quoted(line)}")
+        raise AdapterError(
+            f"a reply with not one of result and raised: {quoted(line)}",
+            "say what came of it as result; what the use case throws at its caller, as raised",
+        )
     return reply
 
 

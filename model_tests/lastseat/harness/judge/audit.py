@@ -11,6 +11,11 @@ from psycopg.raw_cursor import RawCursor
 
 from lastseat.harness.implementations.protocol import AdapterError, Start
 
+ADVICE = (
+    "audit.bookings selects two columns, id and units, of every booking of the resource $1;"
+    " audit.booked selects its counter, or is null where there is none"
+)
+
 
 @frozen
 class Reading:
@@ -49,7 +54,7 @@ class Auditor:
             with RawCursor(self._connection) as cursor:
                 row = cursor.execute(self._query, (resource_id,), prepare=True).fetchone()
         except psycopg.Error as error:
-            raise AdapterError(f"the audit's queries do not work: {error}") from error
+            raise AdapterError(f"the audit's queries do not work: {error}", ADVICE) from error
         assert row is not None
         rows, booked = row
         return Reading(tuple(sorted((str(b), int(u)) for b, u in rows)), booked)

@@ -1,0 +1,46 @@
+"""``lastseat smoke``: is the adapter itself right?"""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from pathlib import Path
+
+from rich.markup import escape
+
+from lastseat.harness.commands import shared
+from lastseat.harness.implementations.client import Implementation
+from lastseat.harness.postgres import open_target
+from lastseat.harness.smoke import smoke
+from lastseat.harness.verdict import Verdict
+
+
+def add(commands: shared.Commands[argparse.ArgumentParser]) -> None:
+    """The command's arguments."""
+    sub = commands.add_parser("smoke", help="is an adapter itself right? each mistake explained")
+    shared.add_implementation(sub)
+    shared.add_server(sub)
+    sub.add_argument("--out", type=Path, metavar="DIR", help="where the adapter's logs go")
+    sub.set_defaults(
+        run=lambda args: try_it(shared.implementation(args), args.dsn, shared.out_folder(args))
+    )
+
+
+def try_it(implementation: Implementation, dsn: str | None, out: Path) -> Verdict:
+    """Try each part of the protocol, and print what is wrong with it."""
+    console = shared.console()
+    wrong = 0
+    with open_target(dsn) as target:
+        for tried in smoke(implementation, target.dsn, target.dsn, out / "logs"):
+            if not tried.mistake:
+                console.print(f"  [green]right[/]  {tried.part}")
+                continue
+            wrong += 1
+            console.print(f"  [red]WRONG[/]  {tried.part}")
+            console.print(escape(textwrap.indent(tried.mistake, " " * 9)))
+    if wrong:
+        mistakes = "1 mistake" if wrong == 1 else f"{wrong} mistakes"
+        console.print(f"{mistakes}; the adapter's logs are in {escape(str(out / 'logs'))}")
+        return Verdict.ERROR
+    console.print("the adapter is right; now: lastseat verify")
+    return Verdict.PASS
