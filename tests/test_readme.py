@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lastseat.harness import cli
-from lastseat.harness.implementations import protocol
+from lastseat.harness.implementations import protocol, schema
 from lastseat.harness.implementations.host import Host
 from lastseat.harness.verdict import INTERRUPTED, Verdict
 from lastseat.spec import visibility
@@ -81,6 +81,27 @@ def test_the_host_understands_each_request_of_the_protocol(request_line: str) ->
     reply = Host("lastseat.impl.optimistic:optimistic").reply({**request, "dsn": "host=nowhere"})
     # Without a server it cannot do it; but it must know what it was asked.
     assert "unknown command" not in json.dumps(reply)
+
+
+def test_the_adapter_to_copy_is_the_one_that_is_tested() -> None:
+    (printed,) = re.findall(r"```python\n(.*?)```", ADAPTERS, re.DOTALL)
+    assert printed == (ROOT / "tests" / "harness" / "adapters" / "minimal.py").read_text()
+
+
+def test_the_results_of_an_attempt_fit_the_schema() -> None:
+    results = re.findall(r'^\| `(\{"outcome.*?\})` \|', ADAPTERS, re.MULTILINE)
+    assert len(results) == 5
+    for result in results:
+        reply = {"seq": 1, "result": json.loads(result)}
+        assert schema.mistakes("reply", "attempt", reply) == ()
+
+
+def test_the_messages_of_the_protocol_fit_the_schema() -> None:
+    rows = re.findall(r"^\| `(\{.*?\})` \| `(\{.*?\})`", ADAPTERS, re.MULTILINE)
+    for request, reply in rows:
+        cmd = json.loads(request)["cmd"]
+        assert schema.mistakes("request", cmd, json.loads(request)) == ()
+        assert schema.mistakes("reply", cmd, json.loads(reply)) == ()
 
 
 def test_the_replies_of_the_protocol_are_read() -> None:

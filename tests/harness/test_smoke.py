@@ -11,13 +11,16 @@ import jsonschema
 import pytest
 
 from lastseat.harness import smoke as smokes
+from lastseat.harness.campaign import Campaign
 from lastseat.harness.commands import smoke as command
 from lastseat.harness.implementations import schema
 from lastseat.harness.implementations.client import Implementation
 from lastseat.harness.implementations.protocol import AdapterError, encode, read_attempt
 from lastseat.harness.postgres import Server, Target
 from lastseat.harness.registry import resolve
+from lastseat.harness.scenario import named
 from lastseat.harness.smoke import Tried, smoke
+from lastseat.harness.stage import stage
 from lastseat.harness.verdict import Verdict
 
 ADAPTERS = Path(__file__).parent / "adapters"
@@ -55,7 +58,7 @@ def test_a_right_one_is_right_in_every_part(name: str, target: Target, tmp_path:
         ("audit of another table", "the audit", ['relation "bookings" does not exist']),
         ("audit of the wrong column", "the audit", ["counter 3", "counter 0"]),
         ("around the gate", "an attempt is BOOKED", ["nothing of it passed the gate", "dsn"]),
-        ("one connection around the gate", "all connections", ["2 connections", "around the gate"]),
+        ("one connection around the gate", "all connections", ["2 connections", "the gate"]),
         ("lower case", "an attempt is BOOKED", ['must be one of "BOOKED"', '"booked"']),
         ("forgotten", "an attempt is BOOKED", ["must be BOOKED, and is REJECTED", "received: {"]),
         ("crash", "an attempt is BOOKED", ["ended with code 1", "the ceiling fell down"]),
@@ -89,6 +92,21 @@ def test_a_mistake_is_found_in_its_place_and_explained(
     for word in words:
         assert word in first.mistake, first.mistake
     assert "what to do: " in first.mistake or "its last words" in first.mistake
+
+
+@pytest.mark.parametrize("when", ["one", "a later"])
+def test_a_verification_finds_who_goes_around_the_gate(
+    when: str, target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AROUND", target.dsn)
+    wrong = crooked(f"{when} connection around the gate")
+
+    def warm_up() -> None:
+        with stage(wrong, target.dsn, tmp_path, names=("alice",)) as ready:
+            Campaign(ready, tmp_path).warm_up(named("in-turn"))
+
+    with pytest.raises(AdapterError, match="did not come through the gate"):
+        warm_up()
 
 
 def test_the_command_ends_with_3_and_the_mistake(

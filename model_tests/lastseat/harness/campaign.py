@@ -22,6 +22,7 @@ from lastseat.harness.schedule.interleavings import (
 from lastseat.harness.stage import Stage
 from lastseat.harness.sweep import BASES, Sweep
 from lastseat.harness.verdict import Verdict
+from lastseat.harness.ways import Ways
 from lastseat.harness.witness import Witness
 
 _ENOUGH_RULES = 3
@@ -71,9 +72,11 @@ class Campaign:
         return coverage
 
     def warm_up(self, scenario: Scenario) -> None:
-        """One schedule, client after client."""
+        """One schedule, client after client; raises AdapterError if one goes around the gate."""
         run = Run(self.stage, scenario)
+        ways = Ways(self.stage.gate, self.stage.backends, self.stage.loop)
         to_the_end(run)
+        ways.check()
         run.finish()
         self._keep(self.judge(run))
 

@@ -31,11 +31,11 @@ from lastseat.harness.judge.audit import ADVICE, Auditor, Reading
 from lastseat.harness.loop import Loop
 from lastseat.harness.names import Fresh
 from lastseat.harness.stage import DEADLINE_MS, GRACE_MS
+from lastseat.harness.ways import Ways
 from lastseat.spec.vocabulary import BOOKED, REJECTED, Answer, Outcome
 
 _PATIENCE = (DEADLINE_MS + GRACE_MS) / 1000  # seconds that an attempt may take
 _ENDING = 5.0  # seconds that an adapter is given to end
-_LINGER = 1.0  # seconds in which a connection that was dropped must have gone
 
 
 @frozen
@@ -67,7 +67,7 @@ class _Bench:
     started: Start = field(init=False)
     auditor: Auditor = field(init=False)
     fresh: Fresh = field(init=False)
-    seen_here: frozenset[int] = frozenset()
+    ways: Ways = field(init=False)
 
     def begin(self, name: str) -> None:
         """Start a process of the adapter."""
@@ -113,21 +113,6 @@ class _Bench:
                     f" where there must be {_shown(wanted)}",
                     f"{ADVICE}; and the attempts must work in the database that their dsn names",
                 )
-
-    def check_ways(self) -> None:
-        """Nobody may have come around the gate; raises AdapterError."""
-        end = time.monotonic() + _LINGER
-        while around := self.backends.here() - self.seen_here - self._through_the_gate():
-            if time.monotonic() > end:
-                raise AdapterError(
-                    f"{len(around)} connections reached the server around the gate",
-                    "all of a client's SQL goes to the dsn that connect gave it",
-                )
-            self.loop.poll(0.05)
-        self.gate.drain()
-
-    def _through_the_gate(self) -> frozenset[int]:
-        return frozenset(c.backend_pid for c in self.gate.open_connections())
 
 
 class _Overheard:
@@ -194,7 +179,7 @@ def _declare(bench: _Bench) -> None:
 def _audit(bench: _Bench) -> None:
     bench.auditor = bench.stack.enter_context(Auditor(bench.dsn, bench.started))
     bench.check_bookings()
-    bench.seen_here = bench.backends.here()
+    bench.ways = Ways(bench.gate, bench.backends, bench.loop)
 
 
 def _connect(bench: _Bench) -> None:
@@ -270,7 +255,7 @@ def _another_process(bench: _Bench) -> None:
 
 
 def _ways(bench: _Bench) -> None:
-    bench.check_ways()
+    bench.ways.check()
 
 
 def _broken_connection(bench: _Bench) -> None:

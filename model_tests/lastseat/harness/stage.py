@@ -22,6 +22,7 @@ from lastseat.harness.implementations.protocol import PROTOCOL, Start, read_star
 from lastseat.harness.judge.audit import Auditor
 from lastseat.harness.loop import Loop
 from lastseat.harness.names import Fresh
+from lastseat.harness.ways import Ways
 
 DEADLINE_MS = 5_000
 """What an attempt is given while schedules are explored: long, so that no time-out decides."""
@@ -153,7 +154,9 @@ def stage(
             in_process,
             held,
         )
+        ways = Ways(gate, backends, loop)
         made.ready(names)
+        ways.check()
         yield made
 
 

@@ -48,6 +48,8 @@ class Crooked(minimal.Adapter):
             self.around = psycopg.connect(os.environ["AROUND"])
 
     def attempt(self, booking_id, resource_id, requested_units):
+        if MISTAKE == "a later connection around the gate":
+            self.around = psycopg.connect(os.environ["AROUND"])
         try:
             result = super().attempt(booking_id, resource_id, requested_units)
         except ValueError as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.markup import escape
 
 from lastseat.harness.commands import shared
+from lastseat.harness.gate.upstream import Upstream
 from lastseat.harness.implementations.client import Implementation
 from lastseat.harness.postgres import open_target
 from lastseat.harness.smoke import smoke
@@ -31,7 +32,8 @@ def try_it(implementation: Implementation, dsn: str | None, out: Path) -> Verdic
     console = shared.console()
     wrong = 0
     with open_target(dsn) as target:
-        for tried in smoke(implementation, target.dsn, target.dsn, out / "logs"):
+        beside = Upstream.parse(target.over_tcp(target.dsn)).url
+        for tried in smoke(implementation, target.dsn, beside, out / "logs"):
             if not tried.mistake:
                 console.print(f"  [green]right[/]  {tried.part}")
                 continue

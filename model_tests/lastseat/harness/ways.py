@@ -1,0 +1,43 @@
+"""Does anybody come to the server around the gate? What they do there is not seen."""
+
+from __future__ import annotations
+
+import time
+
+from attrs import Factory, define
+
+from lastseat.harness.gate.backends import Backends
+from lastseat.harness.gate.gate import Gate
+from lastseat.harness.implementations.protocol import AdapterError
+from lastseat.harness.loop import Loop
+
+_LINGER = 1.0  # seconds in which the process of a connection that has ended must be gone
+_GLANCE = 0.05
+
+
+@define
+class Ways:
+    """Knows who was in the database when it was made; whoever comes later must pass the gate.
+
+    To be used while the steward has nothing to do, whose way leads past the gate.
+    """
+
+    gate: Gate
+    backends: Backends
+    loop: Loop
+    _before: frozenset[int] = Factory(lambda self: self.backends.here(), takes_self=True)
+
+    def check(self) -> None:
+        """Raises AdapterError if somebody is in the database who did not come through the gate."""
+        end = time.monotonic() + _LINGER
+        while around := self.backends.here() - self._before - self._through_the_gate():
+            if time.monotonic() > end:
+                count = "a connection" if len(around) == 1 else f"{len(around)} connections"
+                raise AdapterError(
+                    f"{count} to the database did not come through the gate",
+                    "all of a client's SQL goes to the dsn that connect gave it, and nowhere else",
+                )
+            self.loop.poll(_GLANCE)
+
+    def _through_the_gate(self) -> frozenset[int]:
+        return frozenset(c.backend_pid for c in self.gate.open_connections())
