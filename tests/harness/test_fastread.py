@@ -143,7 +143,7 @@ def test_cut_off_within_a_line() -> None:
 
 
 def long_history() -> bytes:
-    ends = "".join(f'{{"type":"fault","kind":"cut","from":{n}}}\n' for n in range(60_000))
+    ends = "".join(f'{{"type":"fault","kind":"cut","from":{n}}}\n' for n in range(30_000))
     return (encode(HEADER) + "\n" + ends).encode()
 
 

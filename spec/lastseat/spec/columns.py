@@ -25,8 +25,10 @@ from lastseat.spec.events import (
     History,
     Invoke,
     Order,
+    Phase,
     Raise,
     Seen,
+    What,
 )
 from lastseat.spec.record import BEFORE, NEVER
 from lastseat.spec.vocabulary import ANSWERS, Answer, Request
@@ -39,6 +41,9 @@ CODES = {answer: code for code, answer in enumerate(ANSWERS, start=1)}
 
 Note = Raise | Seen | CommitSent | Fence
 
+Report = tuple[What, str | None, Phase | None]
+"""What reached some attempt at some time: ``what``, ``sqlstate`` and ``phase`` of a ``Seen``."""
+
 
 class Irregular(Exception):
     """The event cannot stand where it stands; an ``Order`` says why."""
@@ -48,7 +53,8 @@ class Irregular(Exception):
 class Columns:
     """A history that grows event by event.
 
-    Every method that takes one raises Irregular, and changes nothing, if it cannot come next.
+    ``add`` takes any event. Who has the lines of a file may fill the columns without it, and leaves
+    them as ``add`` would: see ``fastread`` in the harness.
     """
 
     header: Header
@@ -66,9 +72,14 @@ class Columns:
     commits: list[int | None] = field(factory=list)
     """When it first sent a commit."""
 
+    seen: dict[int, tuple[int, int]] = field(factory=dict)
+    """Of an attempt that saw one thing, of which nothing else is said beyond the columns and which
+    sent no commit: when, and the place of what it saw in ``reports``."""
+    reports: list[Report] = field(factory=list)
+    """Few things are seen again and again: each is kept once."""
     notes: dict[int, list[Note]] = field(factory=dict)
-    """What is said of an attempt beyond the columns, in its order: all if it is more than one
-    commit. The commit of the column is repeated here."""
+    """What is said of any other attempt beyond the columns, in its order: all if it is more than
+    one commit. The commit of the column is repeated here."""
     times: dict[int, tuple[float | None, float | None]] = field(factory=dict)
     """When in milliseconds it began and ended, for those that may have taken too long."""
     faults: list[Fault] = field(factory=list)
@@ -82,7 +93,8 @@ class Columns:
     """No more attempts: the final bookings or the end have come."""
     limit: float | None = field(default=None, init=False)
     """How many milliseconds an attempt may take, if that is judged."""
-    _begun_ms: list[float | None] = field(factory=list, init=False)
+    begun_ms: list[float | None] = field(factory=list, init=False)
+    """When in milliseconds each attempt began, if there is a limit."""
     shared: dict[str, str] = field(factory=dict, init=False)
     """Clients and resources are few, and named again and again: each name is kept once."""
 
@@ -97,15 +109,19 @@ class Columns:
         return self
 
     @cached_property
+    def _ids(self) -> tuple[dict[str, int], list[int]]:
+        of_id: dict[str, int] = {}
+        return of_id, list(map(of_id.setdefault, self.booking_ids, range(len(self))))
+
+    @property
     def of_id(self) -> dict[str, int]:
         """The first attempt of each booking id."""
-        numbers = range(len(self) - 1, -1, -1)
-        return dict(zip(reversed(self.booking_ids), numbers, strict=True))
+        return self._ids[0]
 
-    @cached_property
+    @property
     def firsts(self) -> list[int]:
         """The first attempt of the same id, for each attempt."""
-        return list(map(self.of_id.__getitem__, self.booking_ids))
+        return self._ids[1]
 
     @cached_property
     def again(self) -> list[int]:
@@ -115,113 +131,117 @@ class Columns:
     def __len__(self) -> int:
         return len(self.invoked)
 
-    def invoke(
-        self,
-        at: int,
-        attempt: str,
-        client: str,
-        booking_id: str,
-        resource_id: str,
-        units: int,
-        ms: float | None,
-    ) -> None:
-        """An attempt begins: see ``Invoke``."""
-        if at < self.now or self.closed or attempt in self.numbers:
+    def add(self, event: Event) -> None:
+        """Make ``event`` the next one.
+
+        Raises:
+            Irregular: it cannot be; nothing has changed.
+        """
+        match event:
+            case Invoke():
+                self._invoke(event)
+            case Emit(answer=answer):
+                number = self._end(event)
+                self.answers[number] = CODES[answer]
+            case Raise():
+                self._note(self._end(event), event)
+            case CommitSent():
+                self._commit(event)
+            case Seen():
+                self._see(event)
+            case Fence():
+                self._note(self.number_of(event.attempt, event.at), event)
+            case _:
+                self._add_other(event)
+
+    def _invoke(self, event: Invoke) -> None:
+        if event.at < self.now or self.closed or event.attempt in self.numbers:
             raise Irregular
-        self.now = at
-        number = len(self.invoked)
-        self.numbers[attempt] = number
-        self.clients.append(self.shared.setdefault(client, client))
-        self.resources.append(self.shared.setdefault(resource_id, resource_id))
-        self.booking_ids.append(booking_id)
-        self.units.append(units)
-        self.invoked.append(at)
+        self.now = event.at
+        request = event.request
+        self.numbers[event.attempt] = len(self)
+        self.clients.append(self.shared.setdefault(event.client, event.client))
+        self.resources.append(self.shared.setdefault(request.resource_id, request.resource_id))
+        self.booking_ids.append(request.booking_id)
+        self.units.append(request.requested_units)
+        self.invoked.append(event.at)
         self.ended.append(NEVER)
         self.answers.append(NONE)
         self.commits.append(None)
         if self.limit is not None:
-            self._begun_ms.append(ms)
+            self.begun_ms.append(event.ms)
 
-    def emit(self, at: int, attempt: str, code: int, ms: float | None) -> None:
-        """An attempt ends with the answer of that code: see ``Emit``."""
-        number = self.numbers.get(attempt)
-        if number is None or self.ended[number] != NEVER or at < self.now or self.closed:
+    def _end(self, event: Emit | Raise) -> int:
+        number = self.numbers.get(event.attempt)
+        if number is None or self.ended[number] != NEVER or event.at < self.now or self.closed:
             raise Irregular
-        self.now = at
-        self.ended[number] = at
-        self.answers[number] = code
+        self.now = event.at
+        self.ended[number] = event.at
         if self.limit is not None:
-            self._took(number, ms)
+            self.took(number, event.ms)
+        return number
 
-    def commit_sent(self, at: int, attempt: str) -> None:
-        """It sends a commit: see ``CommitSent``."""
-        number = self._number(attempt, at)
-        first = self.commits[number] is None
-        if first:
-            self.commits[number] = at
-        if not first or number in self.notes:
-            self._note(number, CommitSent(at, attempt))
+    def took(self, number: int, ms: float | None) -> None:
+        """Note when an attempt ended, if it took longer than it may."""
+        began = self.begun_ms[number]
+        if began is None or ms is None or self.limit is None:
+            return
+        if ms - began > self.limit:
+            self.times[number] = began, ms
 
-    def note(self, event: Raise | Seen | Fence) -> None:
-        """Anything else that is said of one attempt."""
-        number = self._number(event.attempt, event.at)
-        self._note(number, event)
+    def number_of(self, attempt: str, at: int) -> int:
+        """The number of an attempt of which the next event speaks.
 
-    def _number(self, attempt: str, at: int) -> int:
+        Raises:
+            Irregular: there is no such attempt, or it is too late, or too early, for events.
+        """
         number = self.numbers.get(attempt)
         if number is None or at < self.now or self.closed:
             raise Irregular
         self.now = at
         return number
 
+    def untold(self, number: int) -> bool:
+        """Whether nothing is said of an attempt but when it began, and perhaps how it ended."""
+        return self.commits[number] is None and number not in self.seen and number not in self.notes
+
+    def _commit(self, event: CommitSent) -> None:
+        number = self.number_of(event.attempt, event.at)
+        if not self.untold(number):
+            self._note(number, event)
+        if self.commits[number] is None:
+            self.commits[number] = event.at
+
+    def _see(self, event: Seen) -> None:
+        number = self.number_of(event.attempt, event.at)
+        if self.untold(number):
+            place = self.place((event.what, event.sqlstate, event.phase))
+            self.seen[number] = event.at, place
+        else:
+            self._note(number, event)
+
+    def place(self, report: Report) -> int:
+        """The place of ``report`` among the reports."""
+        if report not in self.reports:
+            self.reports.append(report)
+        return self.reports.index(report)
+
     def _note(self, number: int, event: Note) -> None:
-        notes = self.notes.get(number)
-        if notes is None:
-            first = self.commits[number]
-            notes = [] if first is None else [CommitSent(first, event.attempt)]
-            self.notes[number] = notes
-        notes.append(event)
+        if number not in self.notes:
+            self.notes[number] = list(self._noted(number, event.attempt))
+            self.seen.pop(number, None)
+        self.notes[number].append(event)
 
-    def _took(self, number: int, ms: float | None) -> None:
-        began = self._begun_ms[number]
-        if began is None or ms is None or self.limit is None:
-            return
-        if ms - began > self.limit:
-            self.times[number] = began, ms
-
-    def add(self, event: Event) -> None:
-        """Any event, whatever its kind."""
-        match event:
-            case Invoke(at=at, attempt=attempt, client=client, request=request, ms=ms):
-                self.invoke(
-                    at,
-                    attempt,
-                    client,
-                    request.booking_id,
-                    request.resource_id,
-                    request.requested_units,
-                    ms,
-                )
-            case Emit(at=at, attempt=attempt, answer=answer, ms=ms):
-                self.emit(at, attempt, CODES[answer], ms)
-            case CommitSent(at=at, attempt=attempt):
-                self.commit_sent(at, attempt)
-            case Seen() | Fence():
-                self.note(event)
-            case Raise():
-                self._raise(event)
-            case _:
-                self._add_other(event)
-
-    def _raise(self, event: Raise) -> None:
-        number = self.numbers.get(event.attempt)
-        if number is not None and self.ended[number] != NEVER:
-            raise Irregular
-        self.note(event)
-        if number is not None:
-            self.ended[number] = event.at
-            if self.limit is not None:
-                self._took(number, event.ms)
+    def _noted(self, number: int, name: str) -> Iterator[Note]:
+        """All that is said of an attempt beyond the columns, and its commits."""
+        commit = self.commits[number]
+        if number in self.notes:
+            yield from self.notes[number]
+        elif number in self.seen:
+            at, place = self.seen[number]
+            yield Seen(at, name, *self.reports[place])
+        elif commit is not None:
+            yield CommitSent(commit, name)
 
     def _add_other(self, event: Fault | Audit | Final | End) -> None:
         """Those that are few are checked by the ``Order`` itself."""
@@ -270,15 +290,11 @@ class Columns:
             name, answer = names[number], self.answer(number)
             began, done = self.times.get(number, (None, None))
             if self.limit is not None:
-                began = self._begun_ms[number]
+                began = self.begun_ms[number]
             yield Invoke(
                 self.invoked[number], name, self.clients[number], self.request(number), began
             )
-            commit = self.commits[number]
-            if number in self.notes:
-                yield from self.notes[number]
-            elif commit is not None:
-                yield CommitSent(commit, name)
+            yield from self._noted(number, name)
             if answer is not None:
                 yield Emit(int(self.ended[number]), name, answer, done)
 

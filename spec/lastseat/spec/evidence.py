@@ -81,12 +81,17 @@ class Legal:
     """How an attempt may end, after what reached it.
 
     ``kinds`` are the legal ends; ``permitted`` those for which this evidence is a reason;
-    ``because`` is the evidence that binds, in words, or empty where none does.
+    ``binding`` is the evidence from which the ends follow.
     """
 
     kinds: Kinds
     permitted: Kinds
-    because: str
+    binding: tuple[Seen, ...]
+
+    @property
+    def because(self) -> str:
+        """The evidence that binds, in words, or empty where none does."""
+        return ", then ".join(map(describe, self.binding))
 
 
 def kind_of(attempt: Attempt) -> Kind | None:
@@ -115,23 +120,23 @@ def legal(record: Record, attempt: Attempt) -> Legal:
     permitted: Kinds = frozenset()
     environment: Kinds = frozenset()
     excluded: Kinds = frozenset()
-    reasons = []
+    binding = []
     for seen in attempt.seen:
         row = _row(record, attempt, seen)
         permitted |= row
         if row == NOT_BOOKED:
             excluded = ANY - NOT_BOOKED
-            reasons.append(describe(seen))
+            binding.append(seen)
         elif row != ANY:
             environment |= row & _INFRASTRUCTURE
             if _binds(seen):
                 demanded |= row
-                reasons.append(describe(seen))
+                binding.append(seen)
     kinds = (demanded | environment if demanded else ANY) - excluded
     if _cancelled(attempt):
         kinds |= _EXCEPTION
         permitted |= _EXCEPTION
-    return Legal(kinds, permitted, ", then ".join(reasons))
+    return Legal(kinds, permitted, tuple(binding))
 
 
 def _binds(seen: Seen) -> bool:

@@ -10,7 +10,7 @@ Nothing is judged differently: on random histories both judges find the same vio
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from attrs import evolve, frozen
 
@@ -19,10 +19,19 @@ from lastseat.spec.columns import CODES, Columns
 from lastseat.spec.events import Event, History
 from lastseat.spec.evidence import Kind
 from lastseat.spec.legality import gaps_in_evidence, gaps_in_time
-from lastseat.spec.record import Attempt, Claim, Record, fold
+from lastseat.spec.record import NEVER, Attempt, Claim, Record, fold
 from lastseat.spec.rules import Judgement
 from lastseat.spec.sieve import Sieve, sift
-from lastseat.spec.sweep import Overdue, Shortfall, Step, Waiting, bookings, rejections, with_room
+from lastseat.spec.sweep import (
+    Overdue,
+    Shortfall,
+    Step,
+    Timed,
+    Waiting,
+    bookings,
+    rejections,
+    with_room,
+)
 from lastseat.spec.vocabulary import BOOKED, CONFLICT, REJECTED
 
 
@@ -183,11 +192,13 @@ def _shortfalls(small: _Small) -> Iterator[Shortfall | Overdue]:
     special = rejections(small.record)
     for name, resource in small.record.header.resources.items():
         certain, possible = bookings(small.record, name, waiting.moments)
-        rejected = _rejected(small, name, special.get(name, ()))
+        certain = sorted([*certain, *small.sieve.granted(name)])
+        full = _full_from(resource.capacity, certain)
+        rejected = _rejected(small, name, special.get(name, ()), full)
         ended, units = small.sieve.columns.ended, small.sieve.columns.units
         for index, most, exact in with_room(
             resource.capacity,
-            sorted([*certain, *small.sieve.granted(name)]),
+            certain,
             possible,
             ((ended[number], units[number]) for number in rejected),
         ):
@@ -199,12 +210,25 @@ def _steps(small: _Small) -> Iterator[Step]:
         yield from ((at, name, units) for at, units in small.sieve.granted(name))
 
 
-def _rejected(small: _Small, name: str, special: Sequence[Attempt]) -> list[int]:
-    """The numbers of the attempts whose rejection is judged, in the order in which they ended."""
-    numbers, sieve = small.sieve.columns.numbers, small.sieve
-    found = sieve.answered(REJECTED, name)
+def _full_from(capacity: int, certain: Iterable[Timed]) -> float:
+    """The instant from which on nothing is left for anybody, given what is certainly booked."""
+    booked = 0
+    for at, units in certain:
+        booked += units
+        if booked >= capacity:
+            return at
+    return NEVER
+
+
+def _rejected(small: _Small, name: str, special: Iterable[Attempt], full: float) -> list[int]:
+    """The numbers of the attempts whose rejection is judged, in the order in which they ended.
+
+    Those that ended when all was ``full`` need not be: they are most, and are left out unsorted.
+    """
+    numbers, columns = small.sieve.columns.numbers, small.sieve.columns
+    found = small.sieve.answered(REJECTED, name)
     found += sorted(numbers[attempt.name] for attempt in special)
-    # Both sorts leave what is in order already as it is, which is nearly everything.
-    found.sort(key=sieve.columns.firsts.__getitem__)
-    found.sort(key=sieve.columns.ended.__getitem__)
+    found = [number for number in found if columns.ended[number] < full]
+    found.sort(key=columns.firsts.__getitem__)
+    found.sort(key=columns.ended.__getitem__)
     return found

@@ -194,30 +194,35 @@ def _by_answers(sieve: Sieve) -> None:
 
 def _by_notes(sieve: Sieve) -> None:
     """A fence, commits, and one error that is answered as it must be, are nothing unusual."""
-    answers = sieve.columns.answers
-    for number, notes in sieve.columns.notes.items():
-        if len(notes) == 1 and _follows(answers[number], notes[0]):
+    columns, answers = sieve.columns, sieve.columns.answers
+    followed_by = [_answer_to(*report) for report in columns.reports]
+    for number, (_, place) in columns.seen.items():
+        if answers[number] == followed_by[place]:
             sieve.reported.add(number)
-            continue
+        else:
+            sieve.plain[number] = 0
+    for number, notes in columns.notes.items():
         fences = [note.at for note in notes if isinstance(note, Fence)]
         if fences:
             sieve.fences[number] = min(fences)
         rest = [note for note in notes if not isinstance(note, Fence | CommitSent)]
-        if not rest:
-            continue
         if len(rest) == 1 and _follows(answers[number], rest[0]):
             sieve.reported.add(number)
-        else:
+        elif rest:
             sieve.plain[number] = 0
 
 
 def _follows(answer: int, note: Note) -> bool:
-    return (
-        type(note) is Seen
-        and note.what is What.ERROR
-        and note.phase is not Phase.CALLER
-        and _REPORTED.get(note.sqlstate) == answer
-    )
+    if not isinstance(note, Seen):
+        return False
+    return _answer_to(note.what, note.sqlstate, note.phase) == answer
+
+
+def _answer_to(what: What, sqlstate: str | None, phase: Phase | None) -> int | None:
+    """What is answered after just this, in the most ordinary way; None: that is not ordinary."""
+    if what is What.ERROR and phase is not Phase.CALLER:
+        return _REPORTED.get(sqlstate)
+    return None
 
 
 def _by_requests(sieve: Sieve) -> None:
