@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from lastseat.harness.campaign import Campaign
-from lastseat.harness.cases import briefly, until_convicted
+from lastseat.harness.cases import PROFILES, briefly, until_convicted
 from lastseat.harness.mutants.catalogue import CANARIES, CONFORMING, MUTANTS, Mutant
 from lastseat.harness.postgres import Target
-from lastseat.harness.scenario import SCENARIOS
 from lastseat.harness.stage import Stage
 from lastseat.harness.venue import Venue
 from lastseat.spec import visibility
@@ -39,7 +38,7 @@ def test_a_right_one_on_the_same_bare_schema_is_convicted_of_nothing(
     mutant: Mutant, staged: Callable[[str], Stage], tmp_path: Path
 ) -> None:
     campaign = Campaign(staged(mutant.name), tmp_path)
-    for scenario in SCENARIOS:
+    for scenario in PROFILES["quick"].scenarios:
         campaign.scenario(scenario, preemptions=1)
     assert (campaign.convicted, campaign.disagreements, campaign.diverged) == ([], [], 0)
 
