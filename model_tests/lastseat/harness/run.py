@@ -58,7 +58,7 @@ class Run:
     _queues: dict[str, deque[Request]] = field(init=False)
     _busy: dict[str, Attempt] = field(factory=dict, init=False)
     _declared: set[str] = field(factory=set, init=False)
-    _stale: bool = field(default=True, init=False)
+    _stale: bool = field(default=False, init=False)
     """Can the database have changed since it was last compared with the model?"""
     _stillness: Stillness = field(init=False)
     _faults: list[Meeting] = field(factory=list, init=False)
@@ -353,13 +353,14 @@ class Run:
         """Compare every resource with the model, if anything can have been committed."""
         if self._stale or self._stillness.dying:
             self._stale = False
-            for resource in self.instep.resources():
-                self._read(resource)
+            resources = self.instep.resources()
+            asked = [self.names.physical(resource) for resource in resources]
+            for resource, found in zip(resources, self.stage.auditor.read(asked), strict=True):
+                self._compare(resource, found)
 
-    def _read(self, resource: str) -> None:
-        physical = self.stage.auditor.read(self.names.physical(resource))
-        rows = tuple(sorted((self.names.logical(b), units) for b, units in physical.rows))
-        reading = Reading(rows, physical.booked)
+    def _compare(self, resource: str, found: Reading) -> None:
+        rows = tuple(sorted((self.names.logical(b), units) for b, units in found.rows))
+        reading = Reading(rows, found.booked)
         if self._readings.get(resource) != reading:
             self._readings[resource] = reading
             self.events.append(history.Audit(self._tick(), resource, reading.rows, reading.booked))

@@ -13,6 +13,7 @@ from attrs import Factory, define
 
 from lastseat.harness import constraints
 from lastseat.harness.faults import Constraint
+from lastseat.harness.asking import Asking
 from lastseat.harness.gate.backends import Backends
 from lastseat.harness.gate.gate import Gate
 from lastseat.harness.gate.upstream import Upstream
@@ -136,8 +137,8 @@ def stage(
         declared = read_start(steward.call("start", protocol=PROTOCOL))
         steward.call("prepare", dsn=url)
         steward.call("connect", dsn=url, deadline_ms=DEADLINE_MS)
-        backends = stack.enter_context(Backends(dsn))
-        auditor = stack.enter_context(Auditor(dsn, declared))
+        asking = stack.enter_context(Asking(dsn))
+        backends = Backends(asking)
         made = Stage(
             implementation,
             dsn,
@@ -146,7 +147,7 @@ def stage(
             loop,
             gate,
             backends,
-            auditor,
+            Auditor(asking, declared),
             Fresh(declared.ids),
             backends.known_names(),
             constraints.find(dsn, declared),

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, Self, TypeVar
 
 from lastseat.harness.faults import Place
+from lastseat.harness.asking import Asking
 from lastseat.harness.gate.backends import Backends
 from lastseat.harness.gate.connection import Connection
 from lastseat.harness.gate.events import GateEvent
@@ -65,7 +66,7 @@ class Scene:
         self.gate = Gate(self.loop, Upstream.parse(dsn))
         self._talks: list[Talk] = []
         self._raws: list[Raw] = []
-        self._backends: Backends | None = None
+        self._asking: Asking | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -77,13 +78,13 @@ class Scene:
         for talk in self._talks:
             self.until(lambda talk=talk: talk.done)
         self.loop.close()
-        if self._backends is not None:
-            self._backends.close()
+        if self._asking is not None:
+            self._asking.close()
 
     @property
     def backends(self) -> Backends:
-        self._backends = self._backends or Backends(self.dsn)
-        return self._backends
+        self._asking = self._asking or Asking(self.dsn)
+        return Backends(self._asking)
 
     def talk(self, function: Callable[..., Any], *args: Any) -> Talk:
         """Run this beside the loop."""

@@ -1,30 +1,27 @@
 """The server processes behind the gate's connections, seen from beside them.
 
-The watcher is one connection of its own. It asks only about process ids that it is given, and
-never signals any other.
+It asks only about process ids that it is given, and never signals any other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from types import TracebackType
-from typing import Self
 
-import psycopg
+from lastseat.harness.asking import Asking, array
 
-_BLOCKERS = "SELECT pid, pg_blocking_pids(pid) FROM unnest(%s::int[]) AS pid"
-_ALIVE = "SELECT pid FROM pg_stat_activity WHERE pid = ANY(%s::int[])"
-_WROTE = "SELECT backend_xid IS NOT NULL FROM pg_stat_activity WHERE pid = %s"
+_BLOCKERS = "SELECT pid, b FROM unnest($1::int[]) AS pid, unnest(pg_blocking_pids(pid)) AS b"
+_ALIVE = "SELECT pid FROM pg_stat_activity WHERE pid = ANY($1::int[])"
+_WROTE = "SELECT backend_xid IS NOT NULL FROM pg_stat_activity WHERE pid = $1::int"
 _HERE = """
     SELECT pid FROM pg_stat_activity
      WHERE datname = current_database() AND backend_type = 'client backend'
        AND pid <> pg_backend_pid()
 """
-_TERMINATE = "SELECT pg_terminate_backend(%s)"
-_CANCEL = "SELECT pg_cancel_backend(%s)"
+_TERMINATE = "SELECT pg_terminate_backend($1::int)"
+_CANCEL = "SELECT pg_cancel_backend($1::int)"
 _HELD = """
     SELECT DISTINCT pid FROM pg_locks
-     WHERE pid = ANY(%s::int[]) AND granted AND locktype <> 'virtualxid'
+     WHERE pid = ANY($1::int[]) AND granted AND locktype <> 'virtualxid'
 """
 _KNOWN = """
     SELECT DISTINCT proname::text FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace
@@ -35,59 +32,52 @@ _KNOWN = """
 class Backends:
     """Looks at server processes, and ends those that it is told to end."""
 
-    def __init__(self, dsn: str) -> None:
-        self._watcher = psycopg.connect(dsn, autocommit=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
+    def __init__(self, asking: Asking) -> None:
+        self._asking = asking
 
     def blockers(self, pids: Collection[int]) -> Mapping[int, frozenset[int]]:
         """For each of these processes, those that it waits for (also of other databases)."""
-        rows = self._watcher.execute(_BLOCKERS, (list(pids),)).fetchall()
-        return {pid: frozenset(by) for pid, by in rows}
+        found: dict[int, set[int]] = {pid: set() for pid in pids}
+        for pid, by in self._asking.ask(_BLOCKERS, array(pids)):
+            found[_number(pid)].add(_number(by))
+        return {pid: frozenset(by) for pid, by in found.items()}
 
     def alive(self, pids: Collection[int]) -> frozenset[int]:
         """Those of these processes that still are."""
-        rows = self._watcher.execute(_ALIVE, (list(pids),)).fetchall()
-        return frozenset(pid for (pid,) in rows)
+        return self._pids(_ALIVE, array(pids))
 
     def here(self) -> frozenset[int]:
         """Every process that serves somebody in this database, whichever way they came."""
-        return frozenset(pid for (pid,) in self._watcher.execute(_HERE).fetchall())
+        return self._pids(_HERE)
 
     def has_transaction_id(self, pid: int) -> bool:
         """Has this process's open transaction been given an id, that is, written or locked rows?"""
-        row = self._watcher.execute(_WROTE, (pid,)).fetchone()
-        return bool(row and row[0])
+        return self._asking.ask(_WROTE, str(pid)) == [("t",)]
 
     def holding_locks(self, pids: Collection[int]) -> frozenset[int]:
         """Those of these processes that hold any lock: none does outside a transaction, but for
         session-level advisory locks."""
-        rows = self._watcher.execute(_HELD, (list(pids),)).fetchall()
-        return frozenset(pid for (pid,) in rows)
+        return self._pids(_HELD, array(pids))
 
     def terminate(self, pid: int) -> None:
         """Tell this process to end; ``alive`` tells when it has."""
-        self._watcher.execute(_TERMINATE, (pid,))
+        self._asking.ask(_TERMINATE, str(pid))
 
     def cancel(self, pid: int) -> None:
         """Tell this process to give up the statement that it executes."""
-        self._watcher.execute(_CANCEL, (pid,))
+        self._asking.ask(_CANCEL, str(pid))
 
     def known_names(self) -> frozenset[str]:
         """The names that before a parenthesis are the server's own functions and keywords."""
-        return frozenset(name for (name,) in self._watcher.execute(_KNOWN).fetchall())
+        return frozenset(name for (name,) in self._asking.ask(_KNOWN) if name)
 
-    def close(self) -> None:
-        self._watcher.close()
+    def _pids(self, question: str, *parameters: str) -> frozenset[int]:
+        return frozenset(_number(pid) for (pid,) in self._asking.ask(question, *parameters))
+
+
+def _number(text: str | None) -> int:
+    assert text is not None
+    return int(text)
 
 
 def parked(waiting: Collection[int], blockers: Mapping[int, frozenset[int]]) -> frozenset[int]:

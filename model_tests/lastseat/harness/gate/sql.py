@@ -101,6 +101,11 @@ def classify(sql: str, known: frozenset[str] = frozenset()) -> Kind:
     return _command(first, words, found)
 
 
+def with_parameter(sql: str, number: int) -> str:
+    """The statement with parameter ``number`` in the place of its first."""
+    return _TOKEN.sub(lambda token: f"${number}" if token[0] == "$1" else token[0], sql)
+
+
 def _transaction(first: str, words: list[str]) -> Kind:
     if first == "ROLLBACK" and "TO" in words:
         return Kind.SAVEPOINT

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Self
+import functools
+from collections.abc import Iterator, Sequence
 
+import msgspec
 import psycopg
 from attrs import frozen
-from psycopg.raw_cursor import RawCursor
 
+from lastseat.harness.asking import Asking
+from lastseat.harness.gate.sql import with_parameter
 from lastseat.harness.implementations.protocol import AdapterError, Start
 
 ADVICE = (
@@ -26,38 +28,38 @@ class Reading:
 
 
 class Auditor:
-    """Reads through a connection of its own, with the queries that the implementation declares."""
+    """Reads with the queries that the implementation declares."""
 
-    def __init__(self, dsn: str, declared: Start) -> None:
-        self._connection = psycopg.connect(dsn, autocommit=True)
-        # One statement is one snapshot.
-        self._query = (
-            "SELECT (SELECT coalesce(json_agg(json_build_array(b.id::text, b.units)), '[]')"
-            f" FROM ({declared.bookings_sql}) AS b(id, units)),"
-            f" ({declared.booked_sql or 'SELECT NULL::bigint'})"
+    def __init__(self, asking: Asking, declared: Start) -> None:
+        self._asking = asking
+        self._declared = declared
+        self._query = functools.cache(self._for)
+
+    def read(self, resource_ids: Sequence[str]) -> list[Reading]:
+        """These resources as they are committed now, in one snapshot.
+
+        Raises AdapterError if the queries do not work.
+        """
+        try:
+            (row,) = self._asking.ask(self._query(len(resource_ids)), *resource_ids)
+            return list(_readings(row))
+        except (psycopg.Error, ValueError) as error:
+            raise AdapterError(f"the audit's queries do not work: {error}", ADVICE) from error
+
+    def _for(self, resources: int) -> str:
+        """One statement is one snapshot."""
+        return "SELECT " + ", ".join(map(self._columns, range(1, resources + 1)))
+
+    def _columns(self, number: int) -> str:
+        bookings = with_parameter(self._declared.bookings_sql, number)
+        booked = with_parameter(self._declared.booked_sql or "SELECT NULL", number)
+        return (
+            "(SELECT coalesce(json_agg(json_build_array(b.id::text, b.units)), '[]')"
+            f" FROM ({bookings}) AS b(id, units)), ({booked})"
         )
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def read(self, resource_id: str) -> Reading:
-        """The resource as it is committed now. Raises AdapterError if its queries do not work."""
-        try:
-            with RawCursor(self._connection) as cursor:
-                row = cursor.execute(self._query, (resource_id,), prepare=True).fetchone()
-        except psycopg.Error as error:
-            raise AdapterError(f"the audit's queries do not work: {error}", ADVICE) from error
-        assert row is not None
-        rows, booked = row
-        return Reading(tuple(sorted((str(b), int(u)) for b, u in rows)), booked)
-
-    def close(self) -> None:
-        self._connection.close()
+def _readings(row: Sequence[str | None]) -> Iterator[Reading]:
+    for bookings, booked in zip(row[::2], row[1::2], strict=True):
+        rows = sorted((str(b), int(u)) for b, u in msgspec.json.decode(bookings or "[]"))
+        yield Reading(tuple(rows), None if booked is None else int(booked))

@@ -1,0 +1,84 @@
+"""A connection of our own, for the few questions that every schedule asks the server.
+
+They are asked a hundred thousand times, so they are prepared, and libpq's own calls are used: a
+cursor would take more time than the server does to answer.
+"""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Self
+
+import psycopg
+from psycopg.pq import ExecStatus
+from psycopg.pq.abc import PGresult
+
+_ANSWERED = frozenset({ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK})
+
+
+class Asking:
+    """Questions in PostgreSQL's own notation ($1), parameters and answers as text.
+
+    Each is a transaction by itself. Raises psycopg.Error.
+    """
+
+    def __init__(self, dsn: str) -> None:
+        self._connection = psycopg.connect(dsn, autocommit=True)
+        self._libpq = self._connection.pgconn
+        self._arrived = select.poll()
+        self._arrived.register(self._libpq.socket, select.POLLIN)
+        self._names: dict[str, bytes] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def ask(self, question: str, *parameters: str) -> list[tuple[str | None, ...]]:
+        """The rows of the answer."""
+        name = self._names.get(question) or self._prepare(question)
+        self._libpq.send_query_prepared(name, [parameter.encode() for parameter in parameters])
+        found = self._answer()
+        return [
+            tuple(_text(found.get_value(row, column)) for column in range(found.nfields))
+            for row in range(found.ntuples)
+        ]
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _prepare(self, question: str) -> bytes:
+        name = str(len(self._names)).encode()
+        self._libpq.send_prepare(name, question.encode())
+        self._answer()
+        self._names[question] = name
+        return name
+
+    def _answer(self) -> PGresult:
+        while self._libpq.is_busy():
+            self._arrived.poll()  # and not in libpq, where Ctrl-C would not be heard
+            self._libpq.consume_input()
+        found = self._libpq.get_result()
+        assert found is not None
+        while self._libpq.get_result() is not None:
+            pass
+        if found.status not in _ANSWERED:
+            raise psycopg.errors.error_from_result(found)
+        return found
+
+
+def array(numbers: Iterable[int]) -> str:
+    """An array of them, as text."""
+    return "{" + ",".join(map(str, numbers)) + "}"
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode()
