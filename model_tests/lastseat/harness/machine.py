@@ -122,7 +122,7 @@ class BookingMachine(RuleBasedStateMachine):
         return [client for client in self._clients if self.run.at_gate(client) is not None]
 
     def _meet(self, data: st.DataObject, fault: str) -> None:
-        able = [c for c in self._clients if fault in self.run.available(c)]
+        able = [c for c in self._clients if self.run.can_happen(Decision(fault, c))]
         if able:
             self._perform(Decision(fault, data.draw(st.sampled_from(able))))
             self._faults_left -= 1

@@ -41,6 +41,8 @@ class Run:
 
     stage: Stage
     scenario: Scenario
+    notes_faults: bool = False
+    """Is it noted at every step which faults could have happened?"""
     names: Names = field(init=False)
     events: list[history.Event] = field(factory=list, init=False)
     steps: list[Step] = field(factory=list, init=False)
@@ -63,6 +65,8 @@ class Run:
     _stillness: Stillness = field(init=False)
     _faults: list[Meeting] = field(factory=list, init=False)
     _news: list[str] = field(factory=list, init=False)
+    _enabled: tuple[Decision, ...] | None = field(default=None, init=False)
+    """The moves that can be made now, if they have been looked for."""
     _readings: dict[str, Reading] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -86,14 +90,17 @@ class Run:
 
     def enabled(self) -> tuple[Decision, ...]:
         """The moves without a fault: a start where nothing runs, a release where a turn waits."""
-        moves = []
+        if self._enabled is None:
+            self._enabled = tuple(self._moves())
+        return self._enabled
+
+    def _moves(self) -> Iterator[Decision]:
         for name, queue in self._queues.items():
             if name not in self._busy:
                 if queue:
-                    moves.append(Decision(START, name))
+                    yield Decision(START, name)
             elif self.at_gate(name) is not None:
-                moves.append(Decision(RELEASE, name))
-        return tuple(moves)
+                yield Decision(RELEASE, name)
 
     def perform(self, decision: Decision) -> Step:
         """Make a move, wait for what follows, and compare the database with the model.
@@ -102,7 +109,7 @@ class Run:
         """
         enabled, self._news = self.enabled(), []
         turn = self._turn_of(decision.client)
-        faults = self.available(decision.client)
+        faults = self.available(decision.client) if self.notes_faults else ()
         if decision.move == START:
             self._invoke(decision.client, self._queues[decision.client].popleft())
         elif decision.move == RELEASE:
@@ -112,8 +119,9 @@ class Run:
             self._note_overlap(decision.client)
             waiting.release()
         else:
-            if decision.move not in faults:
-                raise Diverged(f"«{decision}» cannot happen here; what can: {', '.join(faults)}")
+            if not self.can_happen(decision):
+                could = ", ".join(self.available(decision.client))
+                raise Diverged(f"«{decision}» cannot happen here; what can: {could}")
             self._inject(FAULTS[decision.move], decision.client)
         self.settle()
         self.observe()
@@ -126,7 +134,7 @@ class Run:
             tuple(self._news),
             self.now,
             faults,
-            tuple(self._faults_of_waiting()),
+            tuple(self._faults_of_waiting()) if self.notes_faults else (),
         )
         self.steps.append(step)
         return step
@@ -143,11 +151,16 @@ class Run:
     def ask(self, client: str, request: Request) -> None:
         """Let the client attempt this when it has done the rest."""
         self._queues.setdefault(client, deque()).append(request)
+        self._enabled = None
 
     def available(self, client: str) -> tuple[str, ...]:
         """The faults that can meet this client now."""
         place = self._place(client)
         return tuple(name for name, fault in FAULTS.items() if fault.available(place))
+
+    def can_happen(self, fault: Decision) -> bool:
+        """Can this fault meet this client now?"""
+        return FAULTS[fault.move].available(self._place(fault.client))
 
     def stuck(self, client: str) -> bool:
         """Is a turn of this client's withheld from the server?"""
@@ -241,7 +254,8 @@ class Run:
 
     def settle(self) -> None:
         """Wait until nothing more follows. A client that hangs is ended."""
-        if not self._stillness.reached(self._take_news, self._patience()):
+        self._enabled = None
+        if not self._stillness.reached(self._take_news, self._patience):
             self._give_up()
 
     def _patience(self) -> float:

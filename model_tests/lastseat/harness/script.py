@@ -58,7 +58,7 @@ def _made(run: Run, move: Move) -> bool:
             return False
         run.ask(decision.client, move.request)
     elif decision.is_fault:
-        if decision.move not in run.available(decision.client):
+        if not run.can_happen(decision):
             return False
     elif run.at_gate(decision.client) is None:
         return False

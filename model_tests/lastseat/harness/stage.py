@@ -12,8 +12,8 @@ from pathlib import Path
 from attrs import Factory, define
 
 from lastseat.harness import constraints
-from lastseat.harness.faults import Constraint
 from lastseat.harness.asking import Asking
+from lastseat.harness.faults import Constraint
 from lastseat.harness.gate.backends import Backends
 from lastseat.harness.gate.gate import Gate
 from lastseat.harness.gate.upstream import Upstream

@@ -42,20 +42,20 @@ class Stillness:
     _told: frozenset[int] = field(default=frozenset(), init=False)
     """Those whose waiting has been told."""
 
-    def reached(self, take_news: Callable[[], None], patience: float) -> bool:
+    def reached(self, take_news: Callable[[], None], patience: Callable[[], float]) -> bool:
         """Wait until nothing more follows; False when that took more seconds than ``patience``.
 
         ``take_news`` is called whenever something may have happened.
         """
-        pace, end = _FIRST_LOOK, time.monotonic() + patience
+        pace, end = _FIRST_LOOK, None
         before, self._parked = self._parked, frozenset()
         while True:
             take_news()
             if self._still():
                 return True
-            working = self._working()
-            self._told &= working.keys()
-            if before and before.issuperset(working):
+            if self._told:
+                self._told &= self._working().keys()
+            if before and before.issuperset(self._working()):
                 # Who waited before may wait still. A lock is free before the answer to the COMMIT
                 # that freed it is sent, so the server knows already.
                 before = frozenset()
@@ -65,6 +65,7 @@ class Stillness:
             else:
                 self._look()
                 pace = min(pace * 1.5, _SLOWEST_LOOK)
+                end = end or time.monotonic() + patience()
                 if time.monotonic() > end:
                     return False
 
@@ -77,10 +78,13 @@ class Stillness:
 
     def moves_not(self, client: str) -> bool:
         """Does this client wait for a decision, or for another client's lock?"""
-        if self.at_gate(client) is not None or any(c.spoken_on for c in self.gate.of(client)):
-            return True
-        waiting = (c for c in self.gate.of(client) if c.backend_pid in self._parked)
-        return any(not connection.outwaited for connection in waiting)
+        for connection in self.gate.of(client):
+            if connection.in_flight is None:
+                if connection.spoken_on or (connection.held and not connection.withheld):
+                    return True
+            elif connection.backend_pid in self._parked and not connection.outwaited:
+                return True
+        return False
 
     def at_rest(self, client: str) -> bool:
         """Is nothing of this client's under way, on any connection or in any server process?"""
@@ -93,12 +97,12 @@ class Stillness:
         )
 
     def _still(self) -> bool:
+        if not all(map(self.moves_not, self.busy)):
+            return False
         if any(connection.alive for connection in self.ending()):
             return False
         orphans = {c.backend_pid for c in self.gate.open_connections() if c.left_alone}
-        return self._parked.issuperset(self.dying.keys() | orphans) and all(
-            map(self.moves_not, self.busy)
-        )
+        return self._parked.issuperset(self.dying.keys() | orphans)
 
     def _working(self) -> dict[int, str]:
         """The server processes that have not answered yet, and whose they are."""

@@ -83,7 +83,7 @@ class Sweep:
         ``only``: the faults that are meant (none named: all), ``but`` for some.
         """
         if self._first is None:
-            plain = Run(self.stage, self._all_hasty())
+            plain = Run(self.stage, self._all_hasty(), notes_faults=True)
             self.base(plain)
             self._first = list(self._positions(plain, 0, 0))
             plain.finish()
@@ -150,7 +150,8 @@ class Sweep:
         haste = HASTE_MS
         for _ in range(_TRIES):
             deadlines = {position.client: haste} if FAULTS[position.fault].waits else {}
-            run = Run(self.stage, evolve(self.scenario, deadlines=deadlines))
+            hasty = evolve(self.scenario, deadlines=deadlines)
+            run = Run(self.stage, hasty, notes_faults=True)
             try:
                 follow(run, position.moves)
             except Diverged:

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Self, TypeVar
 
-from lastseat.harness.faults import Place
 from lastseat.harness.asking import Asking
+from lastseat.harness.faults import Place
 from lastseat.harness.gate.backends import Backends
 from lastseat.harness.gate.connection import Connection
 from lastseat.harness.gate.events import GateEvent

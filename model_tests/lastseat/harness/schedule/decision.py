@@ -51,9 +51,9 @@ class Step:
     until: int = 0
     """The logical instant at which all of it was over."""
     faults: tuple[str, ...] = ()
-    """The faults that could have met the client in its place."""
+    """The faults that could have met the client in its place, where that was to be noted."""
     waiting: tuple[Decision, ...] = ()
-    """The faults that could meet those who wait for somebody else when it is over."""
+    """The faults that could meet those who wait for somebody else when it is over; likewise."""
 
 
 class World(Protocol):
