@@ -14,6 +14,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
+from lastseat.harness.asking import Asking
 from lastseat.harness.gate.backends import Backends
 from lastseat.harness.gate.gate import Gate
 from lastseat.harness.gate.upstream import Upstream
@@ -56,6 +57,7 @@ class _Bench:
     logs: Path
     loop: Loop
     gate: Gate
+    asking: Asking
     backends: Backends
     stack: ExitStack
     processes: dict[str, Process] = field(factory=dict)
@@ -104,7 +106,7 @@ class _Bench:
     def check_bookings(self) -> None:
         """The audit must show what there must be; raises AdapterError."""
         for resource, rows in self.expected.items():
-            read = self.auditor.read(resource)
+            (read,) = self.auditor.read([resource])
             booked = None if self.started.booked_sql is None else sum(rows.values())
             wanted = Reading(tuple(sorted(rows.items())), booked)
             if read != wanted:
@@ -141,8 +143,9 @@ def smoke(implementation: Implementation, dsn: str, beside: str, logs: Path) -> 
     with ExitStack() as stack:
         loop = stack.enter_context(Loop())
         gate = stack.enter_context(Gate(loop, Upstream.parse(dsn)))
-        backends = stack.enter_context(Backends(dsn))
-        bench = _Bench(implementation, dsn, beside, logs, loop, gate, backends, stack)
+        asking = stack.enter_context(Asking(dsn))
+        backends = Backends(asking)
+        bench = _Bench(implementation, dsn, beside, logs, loop, gate, asking, backends, stack)
         for part, needed, run in _PARTS:
             try:
                 run(bench)
@@ -177,7 +180,7 @@ def _declare(bench: _Bench) -> None:
 
 
 def _audit(bench: _Bench) -> None:
-    bench.auditor = bench.stack.enter_context(Auditor(bench.dsn, bench.started))
+    bench.auditor = Auditor(bench.asking, bench.started)
     bench.check_bookings()
     bench.ways = Ways(bench.gate, bench.backends, bench.loop)
 
