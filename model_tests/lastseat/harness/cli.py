@@ -15,6 +15,7 @@ from lastseat.harness.commands import (
     mutants,
     replay,
     smoke,
+    truth,
     vectors,
     verify,
 )
@@ -27,7 +28,7 @@ from lastseat.harness.scenario import UnknownScenario
 from lastseat.harness.selection import MalformedKnownFailures, UnknownCase
 from lastseat.harness.verdict import INTERRUPTED, Verdict
 
-_COMMANDS = (verify, smoke, explore, replay, mutants, check, vectors, model)
+_COMMANDS = (verify, smoke, explore, truth, replay, mutants, check, vectors, model)
 
 _EPILOG = """exit codes: 0 pass, 1 violation, 2 inconclusive, 3 usage or adapter error,
 130 interrupted without a violation"""

@@ -72,6 +72,8 @@ class Sweep:
     stage: Stage
     scenario: Scenario
     base: Callable[[Run], None] = to_the_end
+    ending: Callable[[Run, str], None] = aftermath
+    """What follows a fault; it is told the fate of what is stuck in the network."""
     _diverged: int = field(default=0, init=False)
     _first: list[Position] | None = field(default=None, init=False)
     """The places where a first fault can strike, once the schedule was run without any."""
@@ -163,7 +165,7 @@ class Sweep:
         else:
             self._diverged += 1
             return run
-        aftermath(run, position.fate)
+        self.ending(run, position.fate)
         run.finish()
         return run
 

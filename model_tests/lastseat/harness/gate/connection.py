@@ -161,7 +161,8 @@ class Connection:
         """
         if says is not None:
             self._fatal = says
-            self._to_client(messages.error(says.severity, says.sqlstate, says.message))
+            raw = messages.error(says.severity, says.sqlstate, says.message)
+            self._to_client(raw, last=not reset)
         self._end_server("client" if self.closed else "gate")
         if reset:
             self._reset()
@@ -375,7 +376,7 @@ class Connection:
         shown = list(treatment.shown(whole))
         told = any(message.kind == "E" and message.raw in shown for message in whole)
         self._report(evolve(answered, told=told))
-        self._to_client(b"".join(shown))
+        self._to_client(b"".join(shown), last=treatment.then is Then.CLOSE)
         self._go_on(treatment.then)
 
     def _show(self, flight: Flight) -> None:
@@ -433,6 +434,6 @@ class Connection:
         if self._server is not None:
             self._server.send(data)
 
-    def _to_client(self, data: bytes) -> None:
+    def _to_client(self, data: bytes, *, last: bool = False) -> None:
         if self._client is not None:
-            self._client.send(data)
+            self._client.send(data, last=last)

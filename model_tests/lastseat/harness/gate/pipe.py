@@ -36,13 +36,19 @@ class Pipe:
         self._unsent = bytearray()
         self._takes = True
         self._finishing = False
+        self._flags = 0
         sock.setblocking(False)
         loop.watch(sock, self._readable)
 
-    def send(self, data: bytes) -> None:
-        """Send this after what is still unsent; dropped if the peer takes nothing any more."""
+    def send(self, data: bytes, *, last: bool = False) -> None:
+        """Send this after what is still unsent; dropped if the peer takes nothing any more.
+
+        The ``last`` data leave together with the end of the stream, which ``finish`` is to send:
+        whoever reads them sees both.
+        """
         if not self._takes or self._finishing or not data:
             return
+        self._flags = socket.MSG_MORE if last else 0
         waiting = bool(self._unsent)
         self._unsent += data
         if not waiting:
@@ -92,7 +98,7 @@ class Pipe:
     def _writable(self) -> None:
         while self._unsent:
             try:
-                sent = self._sock.send(self._unsent)
+                sent = self._sock.send(self._unsent, self._flags)
             except _NOT_NOW:
                 self._loop.watch_room(self._sock, self._writable)
                 return

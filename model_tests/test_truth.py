@@ -1,0 +1,108 @@
+"""The truth table: what it says of the reference implementation, and whom it contradicts."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lastseat.harness.faults import FAULTS
+from lastseat.harness.stage import Stage
+from lastseat.harness.truth import catalogue, layout
+from lastseat.harness.truth.implied import NoAnswer, Row, Where, implied
+from lastseat.harness.truth.table import tabulate
+from lastseat.spec.vocabulary import ANSWERS, BOOKED, CONFLICT, IN_DOUBT, INFRASTRUCTURE, REJECTED
+
+DOCS = Path(__file__).parents[1] / "docs" / "faults.md"
+
+FAILED = Row(INFRASTRUCTURE, exists=False)
+DOUBT = Row(IN_DOUBT, exists=False)
+DOUBT_BOOKED = Row(IN_DOUBT, exists=True)
+DONE = Row(BOOKED, exists=True)
+RAISED = Row(NoAnswer.EXCEPTION, exists=False)
+ALL = {Row(a, exists=e) for a in (*ANSWERS, *NoAnswer) for e in (False, True)}
+
+
+@pytest.mark.parametrize(
+    ("fault", "where", "rows"),
+    [
+        # Doubt is never missing: the commit was handed over, and nothing definite came back.
+        ("lose-request", Where.COMMIT, {DOUBT}),
+        ("terminate", Where.COMMIT, {DOUBT}),
+        ("garble-request", Where.COMMIT, {DOUBT}),
+        ("lose-answer", Where.COMMIT, {DOUBT_BOOKED}),
+        ("cut-before-ready", Where.COMMIT, {DOUBT_BOOKED}),
+        ("panic-58030", Where.COMMIT, {DOUBT_BOOKED}),
+        ("fatal-08P01", Where.COMMIT, {DOUBT_BOOKED}),
+        ("fatal-57P01", Where.COMMIT, {DOUBT}),
+        ("stall-answer", Where.COMMIT, {DOUBT_BOOKED}),
+        ("arrive-late", Where.COMMIT, {DOUBT_BOOKED}),
+        ("vanish", Where.COMMIT, {DOUBT}),
+        # It is never too wide: no commit was handed over, or its answer was definite.
+        ("lose-answer", Where.STATEMENT, {FAILED}),
+        ("panic-58030", Where.STATEMENT, {FAILED}),
+        ("arrive-late", Where.STATEMENT, {FAILED}),
+        ("raise-57014", Where.COMMIT, {FAILED}),
+        ("raise-40001", Where.COMMIT, {Row(CONFLICT, exists=False)}),
+        ("rolled-back", Where.COMMIT, {FAILED, RAISED}),
+        ("close-behind-answer", Where.COMMIT, {DONE}),
+        # What the contract leaves to the implementation.
+        ("raise-55P03", Where.STATEMENT, {Row(CONFLICT, exists=False), FAILED}),
+        ("raise-P0001", Where.STATEMENT, {FAILED, RAISED}),
+        ("lose-request", Where.PRELUDE, {FAILED, DONE}),
+        ("refuse-53300", Where.CONNECTING, {FAILED, DONE}),
+    ],
+)
+def test_what_the_contract_implies(fault: str, where: Where, rows: set[Row]) -> None:
+    assert implied(FAULTS[fault], where, committing=where is Where.COMMIT) == rows
+
+
+def test_who_goes_on_to_his_commit_behind_the_last_answer_doubts_and_who_notices_does_not() -> None:
+    fault = FAULTS["close-behind-answer"]
+    assert implied(fault, Where.STATEMENT, committing=True) == {DOUBT}
+    assert implied(fault, Where.STATEMENT, committing=False) == {FAILED}
+
+
+def test_no_fault_permits_everything_and_none_permits_a_false_answer() -> None:
+    for fault in FAULTS.values():
+        if fault.name in {"raise-23505", "raise-23514"}:  # nobody is alone who meets these
+            continue
+        for where in Where:
+            rows = implied(fault, where, committing=where is Where.COMMIT)
+            assert rows < ALL
+            assert Row(BOOKED, exists=False) not in rows
+            assert not rows & {Row(REJECTED, exists=e) for e in (False, True)}
+            assert not rows & {Row(a, exists=True) for a in (CONFLICT, INFRASTRUCTURE)}
+
+
+def test_the_documentation_has_the_reference_implementations_table(
+    staged: Callable[[str], Stage],
+) -> None:
+    table = tabulate(staged("optimistic"))
+    assert [str(cell) for cell in table.wrong] == []
+    assert [str(cell) for cell in table.unseen] == []
+    text = DOCS.read_text()
+    assert written(text, "truth") == layout.markdown(table)
+    assert written(text, "faults") == catalogue.markdown()
+    for name in table.nowhere():
+        assert f"`{name}`" in text.rpartition("Not in the table")[2]
+
+
+def written(text: str, name: str) -> str:
+    found = re.search(f"<!-- lastseat: {name} -->\n(.*?)<!-- lastseat: end -->", text, re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "fault", "turn", "row"),
+    [
+        ("X39", "raise-57014", "INSERT", Row(BOOKED, exists=False)),
+        ("X44", "lose-answer", "COMMIT", DONE),
+    ],
+)
+def test_a_wrong_implementation_contradicts_the_contract(
+    staged: Callable[[str], Stage], name: str, fault: str, turn: str, row: Row
+) -> None:
+    table = tabulate(staged(name), fault)
+    assert (turn, row) in {(cell.turn, cell.row) for cell in table.wrong}
