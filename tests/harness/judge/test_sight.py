@@ -12,9 +12,11 @@ from lastseat.harness.gate.events import (
     Answered,
     Broken,
     HungUp,
+    Ignored,
     Refused,
     Sent,
     Undelivered,
+    Withheld,
 )
 from lastseat.harness.gate.messages import ServerError, cut
 from lastseat.harness.gate.turns import Answer, Cutter, Turn
@@ -77,6 +79,14 @@ class Watch:
 
     def undelivered(self, said: bytes | str, by: str = "gate", connection: int = 1) -> None:
         self.see(Undelivered("alice", connection, self.turn(said, connection), by))
+
+    def withheld(self, said: bytes | str, connection: int = 1) -> Turn:
+        turn = self.turn(said, connection)
+        self.see(Withheld("alice", connection, turn))
+        return turn
+
+    def hung_up(self, connection: int = 1) -> None:
+        self.see(HungUp("alice", connection))
 
     def broken(
         self,
@@ -502,3 +512,118 @@ def test_a_transaction_that_was_ended_is_not(watch: Watch) -> None:
     watch.said("ROLLBACK", "ROLLBACK", status="I")
     watch.end()
     assert list(watch.sight.at_rest()) == []
+
+
+# What is stuck, cut, or lost while nobody waits.
+
+
+def test_a_commit_that_is_stuck_counts_as_sent_when_it_was_said(watch: Watch) -> None:
+    watch.book()
+    turn = watch.withheld("COMMIT")
+    assert watch.commits == ["a1"]
+    watch.hung_up()
+    assert watch.seen == [(What.DEADLINE, None, Phase.COMMIT)]
+    watch.end()
+    watch.begin("a2")
+    watch.see(Sent("alice", 1, turn))
+    watch.see(Answered("alice", 1, turn, Answer(("COMMIT",), None, "I"), delivered=False))
+    watch.broken("client")
+    # It arrives when its attempt is over: it is that attempt's, it is no second commit, and it does
+    # not concern the next one.
+    assert watch.commits == ["a1"]
+    assert [e.attempt for e in watch.told if isinstance(e, Seen)] == ["a1"]
+    assert [e.text for e in watch.sight.exchanges].count("COMMIT") == 1
+    assert (watch["COMMIT"].applied, watch["COMMIT"].answered_at) == (True, None)
+
+
+def test_a_commit_that_was_stuck_and_is_lost_for_good(watch: Watch) -> None:
+    watch.book()
+    turn = watch.withheld("COMMIT")
+    watch.hung_up()
+    watch.end()
+    watch.begin("a2")
+    watch.see(Undelivered("alice", 1, turn, "client"))
+    watch.broken("client")
+    assert watch.commits == ["a1"]
+    assert [e.attempt for e in watch.told if isinstance(e, Seen)] == ["a1"]
+    assert watch["COMMIT"].applied is None
+
+
+@pytest.mark.parametrize("stuck", ["request", "answer", "connecting"])
+def test_who_fails_without_hanging_up_has_given_up_waiting(watch: Watch, stuck: str) -> None:
+    """Some close the connection after they have answered: the evidence came before."""
+    watch.said("SELECT 1 FROM seat", "SELECT 1")
+    if stuck == "request":
+        watch.withheld("UPDATE seat SET taken = 1")
+    elif stuck == "answer":
+        watch.said("UPDATE seat SET taken = 1", "UPDATE 1", delivered=False)
+    else:
+        watch.see(Ignored("alice", 2))
+    watch.told += watch.sight.gave_up("alice")
+    phase = Phase.CONNECT if stuck == "connecting" else Phase.STATEMENT
+    assert watch.seen == [(What.DEADLINE, None, phase)]
+    watch.hung_up(2 if stuck == "connecting" else 1)
+    assert len(watch.seen) == 1, "it gives up once"
+
+
+def test_who_waits_for_nothing_has_not_given_up(watch: Watch) -> None:
+    watch.book()
+    watch.told += watch.sight.gave_up("alice")
+    watch.hung_up()
+    assert watch.seen == []
+
+
+def test_an_answer_that_is_lost_is_a_loss_and_no_deadline(watch: Watch) -> None:
+    watch.book()
+    watch.said("COMMIT", "COMMIT", status="I", delivered=False)
+    watch.broken("gate")
+    watch.hung_up()
+    assert watch.seen == [(What.LOST, None, Phase.COMMIT)]
+
+
+def test_of_an_answer_that_was_cut_the_error_was_read(watch: Watch) -> None:
+    turn = watch.sent("SELECT 1 FROM seat")
+    answer = Answer((), CONFLICT, "E")
+    watch.see(Answered("alice", 1, turn, answer, delivered=False, told=True))
+    watch.broken("gate")
+    assert watch.seen == [
+        (What.ERROR, "40001", Phase.STATEMENT),
+        (What.LOST, None, Phase.STATEMENT),
+    ]
+
+
+def test_an_error_that_was_read_is_no_definite_answer_to_a_commit(watch: Watch) -> None:
+    """Without ReadyForQuery nobody knows whether the session goes on."""
+    watch.book()
+    turn = watch.sent("COMMIT")
+    answer = Answer((), CONFLICT, "I")
+    watch.see(Answered("alice", 1, turn, answer, delivered=False, told=True))
+    watch.broken("gate")
+    assert watch.seen == [(What.LOST, None, Phase.COMMIT)]
+
+
+def test_a_loss_behind_the_answer_need_not_be_noticed(watch: Watch) -> None:
+    watch.book()
+    watch.said("COMMIT", "COMMIT", status="I")
+    watch.broken("gate")
+    assert watch.seen == [(What.LOST, None, Phase.CLEANUP)]
+    assert watch.sight.lost_at == {}
+
+
+def test_it_is_noticed_when_the_client_speaks_again(watch: Watch) -> None:
+    watch.book()
+    watch.broken("gate")
+    watch.undelivered("INSERT INTO booking VALUES (1)")
+    assert watch.seen[-1] == (What.LOST, None, Phase.STATEMENT)
+    (at,) = watch.sight.lost_at["a1"]
+    # It wrote before it could know: that is no retry.
+    assert watch["INSERT"].sent_at < at
+
+
+def test_it_is_noticed_when_the_client_lets_go(watch: Watch) -> None:
+    watch.book()
+    watch.broken("gate")
+    watch.hung_up()
+    watch.said("UPDATE seat SET taken = 1", "UPDATE 1", connection=2)
+    (at,) = watch.sight.lost_at["a1"]
+    assert watch["UPDATE"].sent_at > at

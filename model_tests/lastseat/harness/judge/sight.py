@@ -69,6 +69,8 @@ class _Line:
     """The exchanges of turns that are stuck in the network, by the turn's number."""
     unanswered: bool = False
     """Does its client wait for what will not come?"""
+    given_up: bool = False
+    """Has it been told that its client waits no longer?"""
     begun: str | None = None
     """The attempt that has touched a relation on this connection."""
     ended: str | None = None
@@ -111,6 +113,7 @@ class Sight:
             if line.client == client:
                 line.phase = Phase.CONNECT
                 line.unanswered = line.unnoticed = False
+                line.given_up = line.left
         for owner in list(self._unnoticed.values()):
             if owner == client:
                 yield from self._lost(client, None, Phase.CONNECT)
@@ -154,7 +157,7 @@ class Sight:
                 line.unanswered = True
             case HungUp():
                 yield from self._left_waiting(line)
-                line.left = True
+                line.left = line.given_up = True
                 if line.unnoticed and event.client in self.running:
                     self.lost_at.setdefault(self.running[event.client], []).append(self.tick())
                 if self._unnoticed.pop(event.connection, None) is not None:
@@ -330,8 +333,9 @@ class Sight:
 
     def _left_waiting(self, line: _Line) -> Iterator[Seen]:
         """Its client waits no longer for an answer that has not come."""
-        if not line.left and (line.pending or line.withheld or line.unanswered):
-            line.unanswered = False
+        waited = line.pending or line.withheld or line.unanswered
+        if waited and not line.given_up:
+            line.given_up = True
             yield from self._seen(line.client, What.DEADLINE, None, line.phase)
 
     def _lost(self, client: str, sqlstate: str | None, phase: Phase) -> Iterator[Seen]:
