@@ -447,6 +447,13 @@ def test_a_commit_answered_by_rollback_is_an_error_without_a_code(watch: Watch) 
     assert watch.seen[-1] == (What.ERROR, None, Phase.COMMIT)
 
 
+def test_but_not_where_the_transaction_had_written_nothing(watch: Watch) -> None:
+    watch.said("BEGIN", "BEGIN")
+    watch.said("SELECT 1 FROM seat FOR UPDATE", "SELECT 1")
+    watch.said("COMMIT", "ROLLBACK", status="I")
+    assert watch.seen == [(What.ERROR, None, Phase.CLEANUP)]
+
+
 def test_what_was_lost_did_not_reach_it(watch: Watch) -> None:
     watch.said("SELECT 1 FROM seat", status="E", error=CONFLICT, delivered=False)
     assert watch.seen == []

@@ -265,7 +265,8 @@ class Sight:
         if error is not None and error.severity == "ERROR":
             yield from self._seen(event.client, What.ERROR, error.sqlstate, line.phase)
         if any(exchange.swallowed for exchange in pending):
-            yield from self._seen(event.client, What.ERROR, None, Phase.COMMIT)
+            # Where nothing had been written, all was decided before: the phase tells.
+            yield from self._seen(event.client, What.ERROR, None, line.phase)
 
     def _complete(self, line: _Line, index: int, position: int, answer: Answer) -> None:
         """Put what the server said to the ``position``-th statement of a turn into its exchange."""
