@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from attrs import field, frozen
 
@@ -246,12 +246,16 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
 )
 
-WARM_UP = Scenario(
-    "warm-up",
-    "ten attempts each: drivers prepare a statement when they have seen it often enough",
-    dict.fromkeys(CLIENTS, 20),
-    {name: tuple(_ask(f"w-{name}-{i}", 1, name) for i in range(10)) for name in CLIENTS},
-)
+
+def warm_up(clients: Iterable[str] = CLIENTS) -> Scenario:
+    """Before anything is observed, each client books for itself, often enough.
+
+    Drivers connect at the first statement and ask for the types that they meet, and prepare a
+    statement at its sixth execution.
+    """
+    asked = {name: tuple(_ask(f"w-{name}-{i}", 1, name) for i in range(10)) for name in clients}
+    why = "ten attempts each: drivers prepare a statement when they have seen it often enough"
+    return Scenario("warm-up", why, dict.fromkeys(asked, 20), asked)
 
 
 def named(name: str) -> Scenario:

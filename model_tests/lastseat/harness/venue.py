@@ -13,7 +13,7 @@ from attrs import Factory, define, field
 from lastseat.harness.campaign import Campaign, Convicted
 from lastseat.harness.implementations.client import Implementation
 from lastseat.harness.postgres import Target
-from lastseat.harness.scenario import CLIENTS, WARM_UP
+from lastseat.harness.scenario import CLIENTS, warm_up
 from lastseat.harness.stage import Stage, stage
 from lastseat.harness.sweep import Sweep
 from lastseat.harness.witness import Witness
@@ -74,7 +74,7 @@ class Venue:
         )
         try:
             if not warm:
-                campaign.warm_up(WARM_UP)
+                campaign.warm_up(warm_up())
             yield campaign
         finally:
             found.reasons.extend(campaign.reasons())

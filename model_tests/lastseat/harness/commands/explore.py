@@ -12,7 +12,7 @@ from lastseat.harness.campaign import Campaign
 from lastseat.harness.commands import shared
 from lastseat.harness.implementations.client import Implementation
 from lastseat.harness.postgres import open_target
-from lastseat.harness.scenario import SCENARIOS, named
+from lastseat.harness.scenario import SCENARIOS, named, warm_up
 from lastseat.harness.stage import stage
 from lastseat.harness.verdict import Verdict, worst
 
@@ -77,6 +77,7 @@ def explore(
         ) as ready,
     ):
         campaign = Campaign(ready, out)
+        campaign.warm_up(warm_up(scenario.attempts))
         coverage = campaign.scenario(scenario, preemptions)
     console.print(report.certificate(scenario, coverage, preemptions), end="")
     for convicted in campaign.convicted:

@@ -13,6 +13,7 @@ from lastseat.harness.commands import shared
 from lastseat.harness.postgres import open_target
 from lastseat.harness.registry import resolve
 from lastseat.harness.run import Run
+from lastseat.harness.scenario import warm_up
 from lastseat.harness.schedule.decision import Diverged
 from lastseat.harness.schedule.interleavings import to_the_end
 from lastseat.harness.schedule.replay import replay_strictly
@@ -49,6 +50,7 @@ def replay(file: Path, adapter: str | None, dsn: str | None) -> Verdict:
         ) as ready,
     ):
         campaign = Campaign(ready, out)
+        campaign.warm_up(warm_up(names))
         for attempt in range(1, _TRIES + 1):
             run = Run(ready, schedule.scenario)
             try:
