@@ -32,26 +32,27 @@ CLAIM = "INSERT INTO booking VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING"
 TAKE = "UPDATE event SET booked = booked + $2 WHERE id = $1 AND booked + $2 <= capacity"
 OWN = "SELECT event, units FROM booking WHERE id = $1"
 
+FULL = "23514"
 CONFLICTS = {"40001", "40P01", "55P03"}
-"""Serialization failure, deadlock, lock not available."""
-MISTAKES = ("22", "23", "42")
-"""Classes of errors that the program is to blame for: they are raised."""
+MISTAKES = ("22", "23", "42")  # classes of errors that the program is to blame for
 
 
 async def prepare(dsn):
-    connection = await asyncpg.connect(dsn)
-    await connection.execute(SCHEMA)
-    await connection.close()
+    async with asyncpg.create_pool(dsn, min_size=1, max_size=1) as pool:
+        await pool.execute(SCHEMA)
 
 
 async def declare(dsn, resource_id, capacity):
-    connection = await asyncpg.connect(dsn)
-    await connection.execute("INSERT INTO event VALUES ($1, $2)", resource_id, capacity)
-    await connection.close()
+    async with asyncpg.create_pool(dsn, min_size=1, max_size=1) as pool:
+        await pool.execute("INSERT INTO event VALUES ($1, $2)", resource_id, capacity)
 
 
 class NotCommitted(Exception):
     """The server answered COMMIT with ROLLBACK."""
+
+
+class Mistake(Exception):
+    """The request is wrong: there is no such event, or the id is booked otherwise."""
 
 
 class Booking:
@@ -98,48 +99,51 @@ class Attempt:
 
     async def run(self, connection):
         try:
-            self._decides(await self._book(connection))
+            await self._book(connection)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
             # Definite is an ERROR on a connection that lives on; all else leaves COMMIT open.
             if getattr(error, "severity_en", None) == "ERROR" and not connection.is_closed():
                 self._committing = False
-            self._explain(error)
             connection.terminate()
-        except NotCommitted:
+            self._explain(error)
+        except NotCommitted as error:
             self._committing = False
-            self.fails("COMMIT was answered ROLLBACK")
+            self.fails(str(error))
 
     async def _book(self, connection):
         await connection.execute("BEGIN")
         if await connection.execute(CLAIM, self.id, self.event, self.units) == "INSERT 0 0":
             own = await connection.fetchrow(OWN, self.id)
-            await self._roll_back(connection)
-            if tuple(own) != (self.event, self.units):
-                raise ValueError(f"{self.id} is booked as {own['units']} of {own['event']}")
-            return "BOOKED"
-        if await connection.execute(TAKE, self.event, self.units) == "UPDATE 0":
+            if tuple(own) == (self.event, self.units):
+                self._decides("BOOKED")
+            await connection.execute("ROLLBACK")
+            if self.answer is None:
+                raise Mistake(f"{self.id} is booked as {own['units']} of {own['event']}")
+        elif await connection.execute(TAKE, self.event, self.units) == "UPDATE 0":
             self._decides("REJECTED")
-            await self._roll_back(connection)
-            return "REJECTED"
-        self._committing = True
-        if await connection.execute("COMMIT") != "COMMIT":
-            raise NotCommitted
-        return "BOOKED"
-
-    async def _roll_back(self, connection):
-        await connection.execute("ROLLBACK")
+            await connection.execute("ROLLBACK")
+        else:
+            self._committing = True
+            answer = await connection.execute("COMMIT")
+            if answer != "COMMIT":
+                raise NotCommitted(f"COMMIT was answered {answer}")
+            self._decides("BOOKED")
 
     def _decides(self, outcome):
         self.answer = {"outcome": outcome}
 
     def _explain(self, error):
         state = getattr(error, "sqlstate", None) or ""
-        if state == "23514" and self.answer is None:
+        if self.answer is not None:  # it met the ROLLBACK: all had been decided
+            return
+        if self._committing:
+            self.fails(str(error))
+        elif state == FULL:
             self._decides("REJECTED")
-        elif state in CONFLICTS and self.answer is None:
+        elif state in CONFLICTS:
             self.answer = {"outcome": "FAILED", "cause": "CONFLICT", "detail": str(error)}
-        elif state.startswith(MISTAKES) and self.answer is None:
-            raise error
+        elif state.startswith(MISTAKES):
+            raise Mistake(str(error)) from error
         else:
             self.fails(str(error))
 

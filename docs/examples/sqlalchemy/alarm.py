@@ -1,0 +1,45 @@
+"""A deadline for drivers that have none of their own, such as psycopg."""
+
+import contextlib
+import os
+import socket
+import threading
+
+
+class Alarm:
+    """Hangs up on the server when time is up: libpq itself waits for an answer without limit."""
+
+    def __init__(self, seconds):
+        self._timer = threading.Timer(seconds, self._ring)
+        self._lock = threading.Lock()
+        self._socket = None
+        self._rung = False
+
+    def __enter__(self):
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_):
+        self._timer.cancel()
+        with self._lock:
+            if self._socket is not None:
+                self._socket.close()
+                self._socket = None
+
+    def watch(self, connection):
+        """From now on this is the connection to hang up on."""
+        # A file descriptor of our own: that of the connection may be somebody else's by then.
+        with self._lock:
+            self._socket = socket.socket(fileno=os.dup(connection.fileno()))
+            if self._rung:
+                self._hang_up()
+
+    def _ring(self):
+        with self._lock:
+            self._rung = True
+            self._hang_up()
+
+    def _hang_up(self):
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
