@@ -1,94 +1,103 @@
-"""What the failure-modes text says, word for word, and which rules make it precise.
+"""What the failure-modes text says, statement by statement, and where each is met and shown.
 
 That text is where this model comes from. It stands in sections; a statement is one sentence or one
-point of a list.
+point of a list. ``statements.txt`` has them all. Beside each stand the rules that make it precise,
+the functions of the model that decide them, and what shows that they do: tests, vectors, and what
+is wrong in just that way and is convicted for it. ``lastseat model --trace`` prints it as a table,
+which is ``docs/trace.md``; that everything named there exists is a test of its own.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
 from attrs import frozen
 
+from lastseat.spec import visibility
 from lastseat.spec.rules import Rule
+
+SOURCE = Path(__file__).parent / "statements.txt"
+
+AnyRule = Rule | visibility.Rule
+
+RULES: dict[str, AnyRule] = {
+    **{rule.value: rule for rule in Rule},
+    **{rule.title: rule for rule in visibility.Rule},
+}
+"""Every rule by its short name."""
 
 
 @frozen
 class Statement:
-    """Words of that text, the section that they stand in, and the rules that they led to."""
+    """Words of that text, and what became of them."""
 
     section: str
     words: str
-    rules: tuple[Rule, ...]
+    rules: tuple[AnyRule, ...]
+    functions: tuple[str, ...]
+    """Of the model, by their names below ``lastseat.spec``."""
+    tests: tuple[str, ...]
+    """By file and name, below ``tests``."""
+    vectors: tuple[str, ...]
+    """By their ids."""
+    wrong: tuple[str, ...]
+    """What is convicted: broken lives of the model by their names (see ``broken``), and wrong
+    implementations by their numbers (see ``lastseat mutants``)."""
 
 
-_REJECTION = "Rejection Due to Invariant Violation"
-_CONFLICT = "Persistence Conflict"
-_INFRASTRUCTURE = "Infrastructure Failure"
-_INPUT = "Invalid Input"
-_VISIBILITY = "Failure Visibility"
-
-STATEMENTS = (
-    Statement(
-        "Purpose",
-        "They are first-class outcomes of a contested system.",
-        (Rule.ONE_OUTCOME, Rule.BOOKED),
-    ),
-    Statement(
-        _REJECTION,
-        "A booking attempt is rejected because accepting it would violate the capacity invariant.",
-        (Rule.REJECTED, Rule.CAPACITY),
-    ),
-    Statement(_REJECTION, "concurrent bookings exhaust remaining capacity", (Rule.REJECTED,)),
-    Statement(_REJECTION, "stale reads propose an invalid transition", (Rule.REJECTED,)),
-    Statement(_REJECTION, "deterministic", (Rule.DETERMINISM,)),
-    Statement(_REJECTION, "correctness-preserving", (Rule.CAPACITY, Rule.BOOKED)),
-    Statement(
-        _REJECTION,
-        "This is a successful execution from a correctness perspective.",
-        (Rule.REJECTED, Rule.ONE_ID),
-    ),
-    Statement(
-        _CONFLICT,
-        "The booking attempt fails due to a write-write conflict detected by the persistence "
-        "layer.",
-        (Rule.CONFLICT,),
-    ),
-    Statement(_CONFLICT, "concurrent updates to the same resource", (Rule.CONFLICT,)),
-    Statement(_CONFLICT, "version mismatch during optimistic locking", (Rule.CONFLICT,)),
-    Statement(_CONFLICT, "transient", (Rule.TRANSIENCE,)),
-    Statement(_CONFLICT, "The invariant remains intact.", (Rule.CAPACITY, Rule.COUNTER)),
-    Statement(
-        _INFRASTRUCTURE,
-        "The booking attempt cannot complete due to temporary infrastructure unavailability.",
-        (Rule.INFRASTRUCTURE, Rule.TRANSIENCE),
-    ),
-    Statement(_INFRASTRUCTURE, "database connectivity loss", (Rule.INFRASTRUCTURE,)),
-    Statement(
-        _INFRASTRUCTURE,
-        "timeout during persistence",
-        (Rule.INFRASTRUCTURE, Rule.IN_DOUBT, Rule.REVELATION),
-    ),
-    Statement(_INFRASTRUCTURE, "resource exhaustion", (Rule.INFRASTRUCTURE,)),
-    Statement(_INFRASTRUCTURE, "transient", (Rule.TRANSIENCE,)),
-    Statement(_INFRASTRUCTURE, "external to domain logic", (Rule.INFRASTRUCTURE,)),
-    Statement(_INFRASTRUCTURE, "invariant-preserving", (Rule.CAPACITY, Rule.IN_DOUBT)),
-    Statement(_INPUT, "malformed request", (Rule.PROGRAMMING_ERROR,)),
-    Statement(_INPUT, "inconsistent identifiers", (Rule.PROGRAMMING_ERROR, Rule.ONE_ID)),
-    Statement(
-        _VISIBILITY,
-        "All failures are surfaced explicitly as use case outcomes.",
-        (Rule.ONE_OUTCOME, Rule.IN_DOUBT),
-    ),
-    Statement(_VISIBILITY, "no hidden retries", (Rule.ONE_ID,)),
-    Statement(_VISIBILITY, "no swallowed errors", (Rule.DETERMINISM,)),
-    Statement(_VISIBILITY, "no implicit compensations", (Rule.BOOKED, Rule.COUNTER)),
-    Statement(
-        "Non-Goals",
-        "These concerns are intentionally delegated elsewhere.",
-        (Rule.REVELATION,),
-    ),
-)
+def _read(text: str) -> Iterator[Statement]:
+    section = ""
+    for block in re.split(r"\n\n+", text.strip()):
+        if block.startswith("["):
+            section = block.strip("[]")
+            continue
+        words, *rest = re.split(r"\n  (?=\w)", block)
+        fields = dict(line.split(": ", 1) for line in rest)
+        yield Statement(
+            section,
+            words,
+            tuple(RULES[name] for name in fields["rules"].split(", ")),
+            tuple(fields["model"].split()),
+            tuple(fields["tests"].split()),
+            tuple(fields["vectors"].split()),
+            tuple(fields["wrong"].split(", ")),
+        )
 
 
-def statements_of(rule: Rule) -> tuple[Statement, ...]:
-    """The words that a rule makes precise."""
-    return tuple(statement for statement in STATEMENTS if rule in statement.rules)
+STATEMENTS = tuple(_read(SOURCE.read_text()))
+
+
+def table() -> str:
+    """All of it as a table in Markdown."""
+    head = ("Section", "Statement", "Rules", "Model", "Tests", "Vectors", "Convicted")
+    lines = [_row(head), _row(("---",) * len(head))]
+    above = ""
+    for each in STATEMENTS:
+        lines.append(
+            _row(
+                (
+                    each.section if each.section != above else "",
+                    each.words,
+                    "<br>".join(map(short, each.rules)),
+                    *map(_code, (each.functions, each.tests, each.vectors)),
+                    "<br>".join(each.wrong),
+                )
+            )
+        )
+        above = each.section
+    return "\n".join(lines)
+
+
+def _row(cells: tuple[str, ...]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _code(names: tuple[str, ...]) -> str:
+    return "<br>".join(f"`{name}`" for name in names)
+
+
+def short(rule: AnyRule) -> str:
+    """A rule's short name."""
+    return rule.title if isinstance(rule, visibility.Rule) else rule.value

@@ -22,7 +22,7 @@ from lastseat.spec.cases import cases
 from lastseat.spec.legality import judge
 from lastseat.spec.resource import ProgrammingError, State, step
 from lastseat.spec.rules import Rule
-from lastseat.spec.statements import statements_of
+from lastseat.spec.statements import STATEMENTS, Statement
 from lastseat.spec.stories import SEQUENCES, STORIES
 from lastseat.spec.traces import Happening
 from lastseat.spec.vocabulary import (
@@ -64,9 +64,14 @@ def write(folder: Path) -> int:
 
 def _vector(kind: str, name: str, rule: Rule, fields: Json) -> Json:
     """What all vectors have in common: an id that stays, their rule, and where it comes from."""
-    source = [{"section": s.section, "words": s.words} for s in statements_of(rule)]
     head = {"id": f"{kind}/{name}", "kind": kind, "rule": rule.value, "promise": rule.sentence}
+    source = [{"section": s.section, "words": s.words} for s in _source(head["id"], rule)]
     return {**head, "source": source, **fields}
+
+
+def _source(name: str, rule: Rule) -> list[Statement]:
+    """The statements that name a vector or that its rule makes precise."""
+    return [each for each in STATEMENTS if rule in each.rules or name in each.vectors]
 
 
 def _slug(words: str) -> str:

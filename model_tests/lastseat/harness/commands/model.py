@@ -6,14 +6,15 @@ import argparse
 
 from lastseat.harness.commands import shared
 from lastseat.harness.verdict import Verdict
-from lastseat.spec import proof
+from lastseat.spec import proof, statements
 
 
 def add(commands: shared.Commands[argparse.ArgumentParser]) -> None:
     """The command's arguments."""
     sub = commands.add_parser("model", help="search the reference model exhaustively")
     sub.add_argument("--full", action="store_true", help="larger scopes: some minutes")
-    sub.set_defaults(run=lambda args: model(full=args.full))
+    sub.add_argument("--trace", action="store_true", help="print where each statement is met")
+    sub.set_defaults(run=lambda args: trace() if args.trace else model(full=args.full))
 
 
 def model(*, full: bool) -> Verdict:
@@ -24,3 +25,9 @@ def model(*, full: bool) -> Verdict:
         good = good and part.ok
     print("the model holds" if good else "THE MODEL DOES NOT HOLD")
     return Verdict.PASS if good else Verdict.VIOLATION
+
+
+def trace() -> Verdict:
+    """Print the failure modes, statement by statement, and what meets and shows them."""
+    print(statements.table())
+    return Verdict.PASS
