@@ -14,7 +14,8 @@ import pytest
 from lastseat.harness.campaign import Campaign
 from lastseat.harness.run import Run
 from lastseat.harness.scenario import named
-from lastseat.harness.schedule.interleavings import Coverage, interleavings
+from lastseat.harness.schedule.coverage import Coverage
+from lastseat.harness.schedule.interleavings import interleavings
 from lastseat.harness.stage import Stage
 
 RIGHT = ("optimistic", "locking", "guarded-update", "lock-then-sum")
@@ -25,7 +26,7 @@ def outcomes(coverage: Coverage) -> Counter[str]:
     """How often the two ended in these answers, whoever was first."""
     ended: Counter[str] = Counter()
     for words, count in coverage.outcomes.items():
-        answers = (client.partition(" ")[2] for client in words.split(", "))
+        answers = (client.partition(" ")[2] for client in words.partition(";")[0].split(", "))
         ended[" + ".join(sorted(answers))] += count
     return ended
 

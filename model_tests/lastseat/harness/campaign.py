@@ -10,15 +10,13 @@ from pathlib import Path
 from attrs import Factory, define, evolve, field, frozen
 
 from lastseat.harness import record
+from lastseat.harness.ending import ending
 from lastseat.harness.judge.verdict import Finding, Judged
 from lastseat.harness.record import Recorded
 from lastseat.harness.run import Run
 from lastseat.harness.scenario import Scenario
-from lastseat.harness.schedule.interleavings import (
-    Coverage,
-    interleavings,
-    to_the_end,
-)
+from lastseat.harness.schedule.coverage import Coverage
+from lastseat.harness.schedule.interleavings import interleavings, to_the_end
 from lastseat.harness.stage import Stage
 from lastseat.harness.sweep import BASES, Sweep
 from lastseat.harness.verdict import Verdict
@@ -60,14 +58,23 @@ class Campaign:
     _shortest: Convicted | None = field(default=None, init=False)
     _fewest_steps: float = field(default=math.inf, init=False)
 
-    def scenario(self, scenario: Scenario, preemptions: int | None) -> Coverage:
-        """Every interleaving with at most so many preemptions, until one is illegal."""
-        coverage = Coverage()
+    def scenario(
+        self,
+        scenario: Scenario,
+        preemptions: int | None,
+        coverage: Coverage | None = None,
+        *,
+        on: bool = False,
+    ) -> Coverage:
+        """Every interleaving with at most so many preemptions, until one is illegal; ``on``: also
+        after that."""
+        coverage = Coverage() if coverage is None else coverage
         for run in interleavings(lambda: Run(self.stage, scenario), preemptions, coverage):
             run.finish()
-            if not self._keep(self.judge(run)):
+            legal = self._keep(self.judge(run))
+            coverage.outcomes[ending(run)] += 1
+            if not legal and not on:
                 break
-            coverage.outcomes[_outcomes(run)] += 1
         self.diverged += coverage.diverged
         return coverage
 
@@ -135,6 +142,10 @@ class Campaign:
                 break
         return count
 
+    def judge_and_keep(self, run: Run) -> None:
+        """Judge a finished run; keep it if it is illegal."""
+        self._keep(self.judge(run))
+
     def judge(self, run: Run) -> Convicted | None:
         """Record a finished run, judge it, and count what it witnessed."""
         recorded, judged = self._judge(run)
@@ -193,8 +204,3 @@ class Campaign:
         if self.diverged:
             yield f"{self.diverged} schedules could not be brought about again"
         yield from sorted(self.not_judged)
-
-
-def _outcomes(run: Run) -> str:
-    attempts = sorted(run.attempts, key=lambda attempt: attempt.name)
-    return ", ".join(f"{a.client} {a.answer or 'raised'}" for a in attempts)

@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterable, Iterator
 from attrs import field, frozen
 
 from lastseat.harness import machine
+from lastseat.harness.exploration import Own, explore
 from lastseat.harness.faults import FAULTS, Fault
 from lastseat.harness.modelled import check_model
 from lastseat.harness.mutants.catalogue import CANARIES, Mutant
 from lastseat.harness.scenario import SCENARIOS, Scenario
+from lastseat.harness.schedule.coverage import Coverage
 from lastseat.harness.venue import Found, Venue
 
 
@@ -23,8 +25,8 @@ class Profile:
     """How far a verification goes."""
 
     name: str
-    preemptions: int | None
-    """Scheduling is exhaustive up to so many preemptions; None: exhaustive."""
+    twice: bool
+    """Is every schedule run again, to see that it decides what happens?"""
     examples: int
     """Of the Hypothesis machine."""
 
@@ -35,8 +37,8 @@ class Profile:
 
 
 PROFILES = {
-    "quick": Profile("quick", preemptions=2, examples=80),
-    "full": Profile("full", preemptions=None, examples=800),
+    "quick": Profile("quick", twice=False, examples=80),
+    "full": Profile("full", twice=True, examples=800),
 }
 
 
@@ -66,7 +68,7 @@ def cases(profile: Profile) -> tuple[Case, ...]:
 def of_implementation(profile: Profile) -> tuple[Case, ...]:
     """Those that run the implementation itself."""
     return (
-        *(_explore(scenario, profile.preemptions) for scenario in profile.scenarios),
+        *(_explore(scenario, twice=profile.twice) for scenario in profile.scenarios),
         *(_fault(s, fault) for s in SCENARIOS if s.faults for fault in FAULTS.values()),
         _hypothesis(profile.examples),
     )
@@ -75,7 +77,7 @@ def of_implementation(profile: Profile) -> tuple[Case, ...]:
 def briefly() -> Iterator[Case]:
     """The shortest way to convict what is wrong: each scenario, and at once the faults in it."""
     for scenario in PROFILES["quick"].scenarios:
-        yield _explore(scenario, PROFILES["quick"].preemptions)
+        yield _explore(scenario, twice=False)
         if scenario.faults:
             yield from (_fault(scenario, fault) for fault in FAULTS.values())
 
@@ -101,13 +103,14 @@ MODEL = Case(
 )
 
 
-def _explore(scenario: Scenario, preemptions: int | None) -> Case:
+def _explore(scenario: Scenario, *, twice: bool) -> Case:
     def run(venue: Venue, found: Found) -> None:
-        with venue.campaign(case, found) as campaign:
-            coverage = campaign.scenario(scenario, preemptions)
-        scope = "all" if preemptions is None else f"all of ≤ {preemptions} preemptions"
-        ending = "then stopped at a violation" if coverage.remaining else scope
-        found.did = f"{coverage.schedules} schedules: {ending}"
+        coverage = Coverage()
+        explore(scenario, Own(venue), found, coverage, case=case, twice=twice)
+        ending = (
+            f"stopped at a violation, {coverage.remaining} remaining" if found.convicted else "all"
+        )
+        found.did = f"{coverage.classes} classes of schedules: {ending}"
 
     case = f"explore/{scenario.name}"
     return Case(case, scenario.why, run)

@@ -66,3 +66,8 @@ class Names:
     def plain(self, words: str) -> str:
         """A text with the scenario's names in the place of ids, where they stand as a whole."""
         return _WORD.sub(lambda found: self._shown.get(found[0], found[0]), words)
+
+    def mentioned(self, words: str) -> frozenset[str]:
+        """The scenario's names of all ids that stand in a text as a whole."""
+        found = (self._shown.get(word) for word in _WORD.findall(words))
+        return frozenset(name for name in found if name is not None)

@@ -14,8 +14,6 @@ from rich.table import Table
 from lastseat.harness.campaign import Convicted
 from lastseat.harness.cases import Case
 from lastseat.harness.faults import FAULTS
-from lastseat.harness.scenario import Scenario
-from lastseat.harness.schedule.interleavings import Coverage
 from lastseat.harness.verdict import Verdict
 from lastseat.harness.verify import Result, Verification, Watcher
 from lastseat.harness.witness import Witness
@@ -85,7 +83,7 @@ def show(result: Verification, console: Console) -> None:
     """The verdict and what it rests on."""
     console.print()
     console.print(_witnessed(result.witness))
-    _show_convictions(result.convicted, console)
+    show_convictions(result.convicted, console)
     for error in result.errors:
         console.print(f"[bold red]adapter error[/]: {escape(error)}")
     for reason in result.reasons:
@@ -137,7 +135,7 @@ def _witnessed(witness: Witness) -> Table:
     return table
 
 
-def _show_convictions(convictions: Iterable[Convicted], console: Console) -> None:
+def show_convictions(convictions: Iterable[Convicted], console: Console) -> None:
     """In full, the first that breaks a rule; of the others, where they are."""
     known: set[str] = set()
     for convicted in convictions:
@@ -168,16 +166,3 @@ def show_conviction(convicted: Convicted, console: Console) -> None:
 def _folded(label: str, words: str) -> str:
     indent = " " * len(label)
     return escape(textwrap.fill(words, 96, initial_indent=label, subsequent_indent=indent))
-
-
-def certificate(scenario: Scenario, coverage: Coverage, preemptions: int | None) -> str:
-    """What an exploration has covered, and what it has not."""
-    bound = "all" if preemptions is None else f"all with at most {preemptions} preemptions"
-    lines = [
-        f"scenario   {scenario.name}: {scenario.why}",
-        f"schedules  {coverage.schedules} run, {coverage.remaining} remaining, of {bound}",
-        f"diverged   {coverage.diverged}",
-        *(f"ended      {count:>5} times: {words}" for words, count in coverage.outcomes.items()),
-        "not covered: what happens inside one statement, and commits that overlap each other",
-    ]
-    return "\n".join(lines) + "\n"

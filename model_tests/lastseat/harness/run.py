@@ -25,6 +25,7 @@ from lastseat.harness.judge.sight import Sight
 from lastseat.harness.names import Names
 from lastseat.harness.scenario import Scenario
 from lastseat.harness.schedule.decision import RELEASE, START, Decision, Diverged, Step
+from lastseat.harness.schedule.footprint import NOTHING, Footprint
 from lastseat.harness.stage import DEADLINE_MS, GRACE_MS, Stage
 from lastseat.harness.stillness import Stillness
 from lastseat.spec import events as history
@@ -68,6 +69,10 @@ class Run:
     _enabled: tuple[Decision, ...] | None = field(default=None, init=False)
     """The moves that can be made now, if they have been looked for."""
     _readings: dict[str, Reading] = field(factory=dict, init=False)
+    _touched: Footprint = field(default=NOTHING, init=False)
+    """What the turns have touched since the last decision."""
+    _ended: int = field(default=0, init=False)
+    """How many attempts have ended."""
 
     def __attrs_post_init__(self) -> None:
         self.names = Names(self.stage.fresh)
@@ -80,7 +85,7 @@ class Run:
         self._queues = {name: deque(asked) for name, asked in self.scenario.attempts.items()}
         self.stage.ready(list(self.scenario.attempts))
         self.stage.give_time(self.scenario.deadlines)
-        self.stage.gate.drain()
+        self.stage.sessions.touched(self.stage.gate.drain(), self.names.mentioned)
         for resource, capacity in self.scenario.capacities.items():
             self.declare(resource, capacity)
         for request in self.scenario.prior:
@@ -108,6 +113,7 @@ class Run:
         Raises Diverged if it cannot be made.
         """
         enabled, self._news = self.enabled(), []
+        self._touched, waited, ended = NOTHING, self._waiting(), self._ended
         turn = self._turn_of(decision.client)
         faults = self.available(decision.client) if self.notes_faults else ()
         if decision.move == START:
@@ -135,14 +141,18 @@ class Run:
             self.now,
             faults,
             tuple(self._faults_of_waiting()) if self.notes_faults else (),
+            self._touched | Footprint(ends=self._ended > ended),
+            waited - self._waiting(),
         )
         self.steps.append(step)
         return step
 
+    def _waiting(self) -> frozenset[str]:
+        return frozenset(client for client in self._busy if self.at_gate(client) is None)
+
     def _faults_of_waiting(self) -> Iterator[Decision]:
-        for client in self._busy:
-            if self.at_gate(client) is None:
-                yield from (Decision(fault, client) for fault in self.available(client))
+        for client in self._waiting():
+            yield from (Decision(fault, client) for fault in self.available(client))
 
     def will_ask(self, client: str) -> bool:
         """Has this client more to ask for?"""
@@ -318,6 +328,7 @@ class Run:
 
     def _read_gate(self) -> None:
         events = self.stage.gate.drain()
+        self._touched |= self.stage.sessions.touched(events, self.names.mentioned)
         for event in events:
             if isinstance(event, Opened):
                 self.sight.opened(event.connection, event.client, event.backend_pid)
@@ -347,6 +358,7 @@ class Run:
 
     def _end(self, attempt: Attempt, told: Answer | Raised) -> None:
         attempt.emitted_at = self._tick()
+        self._ended += 1
         ms = _ms(time.monotonic())
         if isinstance(told, Raised):
             attempt.raised = told

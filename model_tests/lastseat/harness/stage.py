@@ -23,6 +23,7 @@ from lastseat.harness.implementations.protocol import PROTOCOL, Start, read_star
 from lastseat.harness.judge.audit import Auditor
 from lastseat.harness.loop import Loop
 from lastseat.harness.names import Fresh
+from lastseat.harness.schedule.sessions import Sessions
 from lastseat.harness.ways import Ways
 
 DEADLINE_MS = 5_000
@@ -50,6 +51,7 @@ class Stage:
     auditor: Auditor
     fresh: Fresh
     known: frozenset[str]
+    sessions: Sessions
     constraints: Mapping[str, Constraint]
     _log_dir: Path
     _in_process: bool
@@ -139,6 +141,7 @@ def stage(
         steward.call("connect", dsn=url, deadline_ms=DEADLINE_MS)
         asking = stack.enter_context(Asking(dsn))
         backends = Backends(asking)
+        known = backends.known_names()
         made = Stage(
             implementation,
             dsn,
@@ -149,7 +152,8 @@ def stage(
             backends,
             Auditor(asking, declared),
             Fresh(declared.ids),
-            backends.known_names(),
+            known,
+            Sessions(backends.starts_above_read_committed(), backends.triggered_tables(), known),
             constraints.find(dsn, declared),
             log_dir,
             in_process,

@@ -32,6 +32,12 @@ class Found:
     applies: bool = True
     """Was there anything to look at in this implementation?"""
 
+    def add(self, other: Found) -> None:
+        """Take in what was found elsewhere for the same case."""
+        self.witness.add(other.witness)
+        self.convicted.extend(other.convicted)
+        self.reasons.extend(other.reasons)
+
 
 @define
 class Venue:

@@ -1,31 +1,69 @@
-"""``lastseat explore``: every interleaving of one scenario."""
+"""``lastseat explore``: every interleaving of one scenario, or one of each class of them."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import msgspec
 from rich.table import Table
 
 from lastseat.harness import report
-from lastseat.harness.campaign import Campaign
+from lastseat.harness.certificate import Certificate
 from lastseat.harness.commands import shared
+from lastseat.harness.exploration import Own, Ran, explore
 from lastseat.harness.implementations.client import Implementation
 from lastseat.harness.postgres import open_target
-from lastseat.harness.scenario import SCENARIOS, named, warm_up
-from lastseat.harness.stage import stage
-from lastseat.harness.verdict import Verdict, worst
+from lastseat.harness.scenario import SCENARIOS, Scenario, named
+from lastseat.harness.schedule.coverage import Coverage
+from lastseat.harness.venue import Found, Venue
+from lastseat.harness.verdict import Verdict
+from lastseat.harness.workers import Crew
+
+_EXAMPLE = """example: lastseat explore last-seat
+         lastseat explore last-seat X03"""
 
 
 def add(commands: shared.Commands[argparse.ArgumentParser]) -> None:
     """The command's arguments."""
-    sub = commands.add_parser("explore", help="every interleaving of one scenario")
+    sub = commands.add_parser(
+        "explore",
+        help="every interleaving of one scenario",
+        description="Run one schedule of each class of interleavings, and certify it.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     sub.add_argument("scenario", nargs="?", metavar="SCENARIO")
     shared.add_implementation(sub)
     shared.add_server(sub)
     sub.add_argument("--list", action="store_true", help="list the scenarios")
     sub.add_argument(
-        "--preemptions", type=int, metavar="N", help="only schedules with at most N preemptions"
+        "--no-reduction",
+        action="store_true",
+        help="run every schedule, not only one of those that cannot be told apart",
+    )
+    sub.add_argument(
+        "--preemptions",
+        type=int,
+        metavar="N",
+        help="every schedule with at most N preemptions; implies --no-reduction",
+    )
+    sub.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes that run schedules side by side (default: one per core, with --dsn one)",
+    )
+    sub.add_argument(
+        "--twice", action="store_true", help="run each schedule again: does it repeat itself?"
+    )
+    sub.add_argument(
+        "--keep-on", action="store_true", help="go on to the end when a schedule is illegal"
     )
     sub.add_argument("--out", type=Path, metavar="DIR", help="where violations are saved")
     sub.set_defaults(run=_run)
@@ -34,54 +72,97 @@ def add(commands: shared.Commands[argparse.ArgumentParser]) -> None:
 def _run(args: argparse.Namespace) -> Verdict:
     if args.list or args.scenario is None:
         return list_scenarios()
-    return explore(
-        args.scenario,
-        shared.implementation(args),
-        args.dsn,
-        args.preemptions,
-        shared.out_folder(args),
-        in_process=args.in_process,
-    )
+    scenario, implementation = named(args.scenario), shared.implementation(args)
+    out, found, coverage = shared.out_folder(args), Found(), Coverage()
+    try:
+        if args.no_reduction or args.preemptions is not None:
+            _all(args, scenario, implementation, out, found, coverage)
+        else:
+            _classes(args, scenario, implementation, out, found, coverage)
+    except KeyboardInterrupt:
+        coverage.interrupted = True
+    return _told(args, scenario, out, found, coverage)
 
 
 def list_scenarios() -> Verdict:
     """The scenarios there are, each with what it is there for."""
-    table = Table("scenario", "what it is there for", box=None, pad_edge=False)
+    table = Table("scenario", "profile", "what it is there for", box=None, pad_edge=False)
     for scenario in SCENARIOS:
-        table.add_row(scenario.name, scenario.why)
+        profile = "quick" if scenario.quick else "full" if scenario.small else "hunt"
+        table.add_row(scenario.name, profile, scenario.why)
     shared.console().print(table)
     return Verdict.PASS
 
 
-def explore(
-    name: str,
+def _classes(
+    args: argparse.Namespace,
+    scenario: Scenario,
     implementation: Implementation,
-    dsn: str | None,
-    preemptions: int | None,
     out: Path,
-    *,
-    in_process: bool = False,
-) -> Verdict:
-    """Every schedule of one scenario; prints what was covered."""
-    console = shared.console()
-    scenario = named(name)
+    found: Found,
+    coverage: Coverage,
+) -> None:
+    workers = args.workers or (1 if args.dsn else os.cpu_count() or 1)
+    with contextlib.ExitStack() as stack:
+        target = stack.enter_context(open_target(args.dsn))
+        if workers > 1:
+            dsn = target.for_others()
+            setup = partial(_venue, implementation, dsn, out, args.in_process)
+            crew: Crew[Venue, Ran] = Crew(workers, setup)
+            hands: Crew[Venue, Ran] | Own[Ran] = stack.enter_context(crew)
+        else:
+            own = Venue(implementation, target, out, in_process=args.in_process)
+            hands = Own(stack.enter_context(own))
+        explore(scenario, hands, found, coverage, case="", twice=args.twice, on=args.keep_on)
+
+
+@contextlib.contextmanager
+def _venue(
+    implementation: Implementation, dsn: str, out: Path, in_process: bool, _: Callable[[Any], None]
+) -> Iterator[Venue]:
+    """A worker's own clients and database, and its own folder."""
+    place = out / f"worker-{os.getpid()}"
     with (
         open_target(dsn) as target,
-        stage(
-            implementation,
-            target.dsn,
-            out / "logs",
-            names=tuple(scenario.attempts),
-            in_process=in_process,
-            beside=target.over_tcp(target.dsn),
-        ) as ready,
+        Venue(implementation, target, place, in_process=in_process) as venue,
     ):
-        campaign = Campaign(ready, out)
-        campaign.warm_up(warm_up(scenario.attempts))
-        coverage = campaign.scenario(scenario, preemptions)
-    console.print(report.certificate(scenario, coverage, preemptions), end="")
-    for convicted in campaign.convicted:
-        report.show_conviction(convicted, console)
-    verdicts = [Verdict.VIOLATION] if campaign.convicted else []
-    doubtful = campaign.disagreements or coverage.diverged
-    return worst(*verdicts, *([Verdict.INCONCLUSIVE] if doubtful else []))
+        yield venue
+
+
+def _all(
+    args: argparse.Namespace,
+    scenario: Scenario,
+    implementation: Implementation,
+    out: Path,
+    found: Found,
+    coverage: Coverage,
+) -> None:
+    """Schedule after schedule, up to a number of preemptions."""
+    with (
+        open_target(args.dsn) as target,
+        Venue(implementation, target, out, in_process=args.in_process) as venue,
+        venue.campaign("", found) as campaign,
+    ):
+        campaign.scenario(scenario, args.preemptions, coverage, on=args.keep_on)
+
+
+def _told(
+    args: argparse.Namespace, scenario: Scenario, out: Path, found: Found, coverage: Coverage
+) -> Verdict:
+    console = shared.console()
+    bound = args.preemptions
+    scope = (
+        f"every schedule of at most {bound} preemptions"
+        if bound is not None
+        else "every schedule"
+        if args.no_reduction
+        else "every class of schedules that can be told apart"
+    )
+    told = Certificate(scenario, scope, coverage, found)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "certificate.json").write_bytes(msgspec.json.format(msgspec.json.encode(told.data())))
+    console.print(told.text(), end="", markup=False)
+    report.show_convictions(found.convicted, console)
+    if coverage.interrupted:
+        raise shared.Interrupted(violated=bool(found.convicted))
+    return told.verdict

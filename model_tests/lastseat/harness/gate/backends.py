@@ -23,6 +23,11 @@ _HELD = """
     SELECT DISTINCT pid FROM pg_locks
      WHERE pid = ANY($1::int[]) AND granted AND locktype <> 'virtualxid'
 """
+_LEVEL = "SELECT current_setting('default_transaction_isolation')"
+_TRIGGERED = """
+    SELECT DISTINCT relname::text FROM pg_trigger JOIN pg_class AS c ON c.oid = tgrelid
+     WHERE NOT tgisinternal
+"""
 _KNOWN = """
     SELECT DISTINCT proname::text FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace
     UNION SELECT word FROM pg_get_keywords()
@@ -66,6 +71,16 @@ class Backends:
     def cancel(self, pid: int) -> None:
         """Tell this process to give up the statement that it executes."""
         self._asking.ask(_CANCEL, str(pid))
+
+    def starts_above_read_committed(self) -> bool:
+        """Do this user's sessions in this database begin at a higher isolation level?"""
+        return not {("read committed",), ("read uncommitted",)}.intersection(
+            self._asking.ask(_LEVEL)
+        )
+
+    def triggered_tables(self) -> frozenset[str]:
+        """The tables that have triggers other than those of foreign keys."""
+        return frozenset(name for (name,) in self._asking.ask(_TRIGGERED) if name)
 
     def known_names(self) -> frozenset[str]:
         """The names that before a parenthesis are the server's own functions and keywords."""

@@ -115,6 +115,10 @@ class Target:
             return dsn
         return self.server.dsn(str(conninfo_to_dict(dsn)["dbname"]), tcp=True)
 
+    def for_others(self) -> str:
+        """A dsn by which another process of ours can open a target on the same server."""
+        return self._admin if self.server is None else self.server.dsn(tcp=True)
+
     def close(self) -> None:
         """Drop the databases, with whoever is connected to them. May be called again.
 

@@ -12,6 +12,8 @@ from typing import Protocol
 
 from attrs import frozen
 
+from lastseat.harness.schedule.footprint import NOTHING, Footprint
+
 START = "start"
 RELEASE = "release"
 
@@ -54,6 +56,10 @@ class Step:
     """The faults that could have met the client in its place, where that was to be noted."""
     waiting: tuple[Decision, ...] = ()
     """The faults that could meet those who wait for somebody else when it is over; likewise."""
+    touched: Footprint = NOTHING
+    """What it touched, with all that followed from it."""
+    woke: frozenset[str] = frozenset()
+    """The clients that had waited for a lock, and that it let go on."""
 
 
 class World(Protocol):

@@ -7,28 +7,16 @@ prefix enables is only known by running it: a client that waits for a lock has n
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from attrs import Factory, define, frozen
+from attrs import frozen
 
+from lastseat.harness.schedule.coverage import Coverage
 from lastseat.harness.schedule.decision import START, Decision, Diverged, World
 
 W = TypeVar("W", bound=World)
 _TRIES = 5  # two waiters for one lock may wake in either order: a prefix is tried so often
-
-
-@define
-class Coverage:
-    """What a search has done so far."""
-
-    schedules: int = 0
-    diverged: int = 0
-    """Prefixes that never came about again: the server woke the waiters in another order."""
-    remaining: int = 0
-    outcomes: Counter[str] = Factory(Counter)
-    """How often the clients ended so, told by whoever judges the schedules."""
 
 
 @frozen

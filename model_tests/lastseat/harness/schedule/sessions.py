@@ -1,0 +1,115 @@
+"""Follows the transactions of all connections, and tells what each move has touched.
+
+A statement touches the things that it names: the identifiers that its caller knows by name, among
+its parameters and literals. One that names none, or whose conditions do more than compare, may
+touch everything; so may what calls a function of the user's, and what writes to a table on which
+there is a trigger of the user's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+
+from attrs import Factory, define
+
+from lastseat.harness.gate.events import Answered, Broken, GateEvent, Sent
+from lastseat.harness.gate.sql import Kind, classify, tokens
+from lastseat.harness.gate.turns import Answer, Statement, Turn
+from lastseat.harness.schedule.footprint import ALL, NONE, NOTHING, Footprint, Things
+
+_LOCKING = frozenset({"FOR", "LOCK"})
+_NOT_BY_NAME = frozenset({"OR", "NOT", "<>", "!=", "LIKE", "ILIKE", "NOTNULL", "EXCEPT"})
+_SEQUENCES = frozenset({"nextval", "setval", "currval", "lastval"})
+_ABOVE = re.compile(
+    r"ISOLATION\s+LEVEL\s+(?!READ)|DEFAULT_TRANSACTION_ISOLATION|SET_CONFIG", re.IGNORECASE
+)
+_ADVISORY = re.compile(r"\bpg_(try_)?advisory_", re.IGNORECASE)
+ADVISORY: Things = frozenset({"an advisory lock"})
+
+
+@define
+class _Session:
+    held: Things = NONE
+    """What its open transaction has written or locked."""
+    snapshot: bool = False
+    """Has it ever spoken of an isolation level above READ COMMITTED?"""
+
+
+@define
+class Sessions:
+    """``above``: do sessions start above READ COMMITTED? ``triggers``: tables that have some;
+    ``known``: the server's own functions and keywords."""
+
+    above: bool = False
+    triggers: frozenset[str] = frozenset()
+    known: frozenset[str] = frozenset()
+    _sessions: dict[int, _Session] = Factory(dict)
+
+    def touched(self, events: Iterable[GateEvent], named: Callable[[str], Things]) -> Footprint:
+        """What these events of the gate have touched; ``named`` finds identifiers in a text."""
+        touched = NOTHING
+        for event in events:
+            match event:
+                case Sent(turn=turn):
+                    touched |= self._sent(self._of(event.connection), turn, named)
+                case Answered(turn=turn, answer=answer):
+                    touched |= self._answered(self._of(event.connection), turn, answer, named)
+                case Broken():
+                    touched |= _ended(self._of(event.connection), aborted=True)
+                    touched |= Footprint(commits=ALL)  # or not: its last turn may land yet
+        return touched
+
+    def _of(self, connection: int) -> _Session:
+        return self._sessions.setdefault(connection, _Session(snapshot=self.above))
+
+    def _sent(self, session: _Session, turn: Turn, named: Callable[[str], Things]) -> Footprint:
+        """Its snapshot is taken and its locks are asked for, even if it has to wait for them."""
+        touched = NOTHING
+        for statement in turn.statements:
+            session.snapshot = session.snapshot or bool(_ABOVE.search(statement.sql))
+            touched |= self._statement(statement, named)
+        session.held |= touched.writes
+        return touched | Footprint(snapshot=session.snapshot)
+
+    def _answered(
+        self, session: _Session, turn: Turn, answer: Answer, named: Callable[[str], Things]
+    ) -> Footprint:
+        touched = Footprint(snapshot=session.snapshot)
+        for statement in turn.statements:  # having waited, it looks again
+            touched |= self._statement(statement, named)
+        failed = answer.error is not None or answer.status == "E"
+        rolled_back = "ROLLBACK" in answer.tags
+        if failed or rolled_back or answer.status == "I":
+            touched |= _ended(session, aborted=failed or rolled_back)
+        return touched
+
+    def _statement(self, statement: Statement, named: Callable[[str], Things]) -> Footprint:
+        kind = classify(statement.sql, self.known)
+        if _ADVISORY.search(statement.sql):
+            # Unlocked before the end of the transaction, or after it: each call may wake somebody.
+            return Footprint(NONE, ADVISORY, aborts=ADVISORY)
+        if kind in {Kind.BEGIN, Kind.NEUTRAL, Kind.COMMIT, Kind.ROLLBACK}:
+            return NOTHING
+        if kind is Kind.SAVEPOINT:
+            return Footprint(aborts=ALL) if "ROLLBACK" in statement.sql.upper() else NOTHING
+        things = self._things(statement, named)
+        words = {word.upper() for _, word in tokens(statement.sql)}
+        if kind is Kind.READ and not words & _LOCKING:
+            return Footprint(reads=things)
+        return Footprint(reads=things, writes=things)
+
+    def _things(self, statement: Statement, named: Callable[[str], Things]) -> Things:
+        kind = classify(statement.sql, self.known)
+        words = [word for _, word in tokens(statement.sql)]
+        upper = {word.upper() for word in words}
+        lower = {word.strip('"').lower() for word in words}
+        vague = kind not in {Kind.READ, Kind.WRITE} or upper & _NOT_BY_NAME or lower & _SEQUENCES
+        if vague or (kind is Kind.WRITE and lower & self.triggers):
+            return ALL
+        return named(str(statement)) or ALL
+
+
+def _ended(session: _Session, *, aborted: bool) -> Footprint:
+    held, session.held = session.held, NONE
+    return Footprint(aborts=held) if aborted else Footprint(commits=held)
