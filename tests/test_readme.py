@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from lastseat.harness import cli
+from lastseat.harness.cases import PROFILES, cases
 from lastseat.harness.implementations import protocol, schema
 from lastseat.harness.implementations.host import Host
+from lastseat.harness.selection import read_known
 from lastseat.harness.verdict import INTERRUPTED, Verdict
 from lastseat.spec import visibility
 from lastseat.spec.rules import Rule
@@ -20,6 +23,7 @@ from lastseat.spec.rules import Rule
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 ADAPTERS = (ROOT / "docs" / "adapters.md").read_text()
+CI = (ROOT / "docs" / "ci.md").read_text()
 CONTRACT = (ROOT / "docs" / "contract.md").read_text()
 
 
@@ -86,6 +90,41 @@ def test_the_host_understands_each_request_of_the_protocol(request_line: str) ->
 def test_the_adapter_to_copy_is_the_one_that_is_tested() -> None:
     (printed,) = re.findall(r"```python\n(.*?)```", ADAPTERS, re.DOTALL)
     assert printed == (ROOT / "tests" / "harness" / "adapters" / "minimal.py").read_text()
+
+
+def test_the_example_for_pytest_is_the_one_that_is_tested() -> None:
+    (printed,) = re.findall(r"```python\n(.*?)```", CI, re.DOTALL)
+    example = (ROOT / "docs" / "examples" / "pytest" / "test_seats.py").read_text()
+    assert printed in example
+
+
+def test_the_known_failures_that_are_shown_can_be_read(tmp_path: Path) -> None:
+    (printed,) = re.findall(r"```toml\n(.*?)```", CI, re.DOTALL)
+    file = tmp_path / "known-failures.toml"
+    file.write_text(printed)
+    read_known(file).check([case.id for case in cases(PROFILES["quick"])])
+
+
+def test_the_options_that_are_shown_are_there() -> None:
+    for words in re.findall(r"^\$ (lastseat .*|pytest .*)$", CI, re.MULTILINE):
+        command, *given = shlex.split(words)
+        if command == "lastseat":
+            cli.parser().parse_args(given)
+    ids = {case.id.partition("/")[0] for case in cases(PROFILES["full"])}
+    assert set(re.findall(r"^\| `(\w+)[/`]", section("## Cases"), re.MULTILINE)) == ids
+
+
+def section(title: str) -> str:
+    """Of the page on CI."""
+    return CI.partition(f"{title}\n")[2].partition("\n## ")[0]
+
+
+@pytest.mark.parametrize("kind", ["GitHub Actions", "GitLab CI"])
+def test_the_jobs_to_paste_use_what_there_is(kind: str) -> None:
+    (job,) = re.findall(r"```yaml\n(.*?)```", section(f"## {kind}"), re.DOTALL)
+    (command,) = re.findall(r"lastseat verify .*", job)
+    args = cli.parser().parse_args(command.split()[1:])
+    assert str(args.out) in job.replace(command, ""), "what is written is kept"
 
 
 def test_the_results_of_an_attempt_fit_the_schema() -> None:

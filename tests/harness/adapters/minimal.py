@@ -56,14 +56,14 @@ class Adapter:
         try:
             return self.book(booking_id, resource_id, requested_units)
         except (psycopg.Error, Late) as error:
-            answered = self.connection is not None and not self.connection.closed
             state = getattr(error, "sqlstate", None)
+            answered = state and self.connection is not None and not self.connection.closed
             self.drop()
             if answered and state in CONFLICTS:
                 return {"outcome": "FAILED", "cause": "CONFLICT"}
-            if answered and state and state[:2] in MISTAKES:
+            if answered and state[:2] in MISTAKES:
                 raise ValueError(str(error)) from error
-            doubt = self.committing and not (answered and state)
+            doubt = self.committing and not answered
             return {"outcome": "FAILED", "cause": "INFRASTRUCTURE", "in_doubt": doubt}
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
@@ -86,7 +86,8 @@ class Adapter:
                 raise ValueError(f"there is no resource {resource}")
             return {"outcome": "REJECTED"}
         self.committing = True
-        execute("COMMIT")
+        if execute("COMMIT").statusmessage != "COMMIT":  # the server has rolled back instead
+            return {"outcome": "FAILED", "cause": "INFRASTRUCTURE"}
         return {"outcome": "BOOKED"}
 
     def drop(self):
