@@ -7,12 +7,14 @@ without threads or callbacks between a decision and what follows from it.
 
 from __future__ import annotations
 
-import selectors
+import select
 from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, Self
 
 from attrs import define
+
+_FINEST = 0.001  # seconds: epoll counts in these, and waits longer rather than shorter
 
 
 class Watchable(Protocol):
@@ -33,7 +35,8 @@ class Loop:
     """Calls the handler of every watched file that is ready. Handlers must not wait."""
 
     def __init__(self) -> None:
-        self._selector = selectors.DefaultSelector()
+        self._epoll = select.epoll()
+        self._watches: dict[int, _Watch] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -48,37 +51,35 @@ class Loop:
 
     def watch(self, file: Watchable, readable: Callable[[], None]) -> None:
         """Call ``readable`` whenever ``file`` can be read, or has come to its end."""
-        self._selector.register(file.fileno(), selectors.EVENT_READ, _Watch(readable))
+        self._epoll.register(file.fileno(), select.EPOLLIN)
+        self._watches[file.fileno()] = _Watch(readable)
 
     def watch_room(self, file: Watchable, writable: Callable[[], None] | None) -> None:
         """Also call ``writable`` whenever the watched ``file`` takes data; None: no longer."""
-        watch: _Watch = self._selector.get_key(file.fileno()).data
-        watch.writable = writable
-        both = selectors.EVENT_READ | (selectors.EVENT_WRITE if writable else 0)
-        self._selector.modify(file.fileno(), both, watch)
+        self._watches[file.fileno()].writable = writable
+        self._epoll.modify(file.fileno(), select.EPOLLIN | (select.EPOLLOUT if writable else 0))
 
     def forget(self, file: Watchable) -> None:
         """Watch ``file`` no longer; to be called before it is closed."""
-        self._selector.unregister(file.fileno())
+        self._epoll.unregister(file.fileno())
+        del self._watches[file.fileno()]
 
     def poll(self, timeout: float) -> bool:
         """Handle what is ready, waiting at most ``timeout`` seconds; was there anything?
 
         What a handler raises ends the round; what was ready besides is ready in the next one.
         """
-        ready = self._selector.select(timeout)
-        for key, mask in ready:
-            watch: _Watch = key.data
-            if mask & selectors.EVENT_READ and self._watches(key.fd, watch):
+        if 0 < timeout < _FINEST and not select.select([self._epoll], [], [], timeout)[0]:
+            return False
+        ready = self._epoll.poll(timeout)
+        # A handler may end the watch of a file that was ready in the same round.
+        watches = [(number, self._watches[number], mask) for number, mask in ready]
+        for number, watch, mask in watches:
+            if mask & ~select.EPOLLOUT and self._watches.get(number) is watch:
                 watch.readable()
-            if mask & selectors.EVENT_WRITE and self._watches(key.fd, watch) and watch.writable:
+            if mask & ~select.EPOLLIN and self._watches.get(number) is watch and watch.writable:
                 watch.writable()
         return bool(ready)
 
     def close(self) -> None:
-        self._selector.close()
-
-    def _watches(self, fd: int, watch: _Watch) -> bool:
-        """A handler may have ended the watch of a file that was ready in the same round."""
-        key = self._selector.get_map().get(fd)
-        return key is not None and key.data is watch
+        self._epoll.close()

@@ -65,6 +65,8 @@ class Names:
 
     def plain(self, words: str) -> str:
         """A text with the scenario's names in the place of ids, where they stand as a whole."""
+        if not any(made in words for made in self._shown):
+            return words
         return _WORD.sub(lambda found: self._shown.get(found[0], found[0]), words)
 
     def mentioned(self, words: str) -> frozenset[str]:

@@ -82,10 +82,18 @@ def write(recorded: Recorded, folder: Path, name: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     lines = [recorded.history.header, *recorded.history.events]
     text = "".join(history.encode(line) + "\n" for line in lines)
-    (folder / f"{name}.history.jsonl").write_text(text)
+    _put(folder / f"{name}.history.jsonl", text.encode())
     path = folder / f"{name}.schedule.json"
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(to_json(recorded.schedule))))
+    _put(path, msgspec.json.format(msgspec.json.encode(to_json(recorded.schedule))))
     return path
+
+
+def _put(path: Path, data: bytes) -> None:
+    """Write over what is there. A file that is emptied first is, on closing it, flushed to the disk
+    by some file systems, which takes longer than the run did."""
+    with path.open("r+b" if path.exists() else "wb") as file:
+        file.write(data)
+        file.truncate()
 
 
 def to_json(schedule: Schedule) -> dict[str, Any]:

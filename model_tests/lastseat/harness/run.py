@@ -80,7 +80,13 @@ class Run:
         self.instep = InStep(State())
         staged = self.stage
         self._stillness = Stillness(
-            staged.gate, staged.backends, staged.loop, self._busy.keys(), self._ending, self._waits
+            staged.gate,
+            staged.backends,
+            staged.loop,
+            staged.pace,
+            self._busy.keys(),
+            self._ending,
+            self._waits,
         )
         self._queues = {name: deque(asked) for name, asked in self.scenario.attempts.items()}
         self.stage.ready(list(self.scenario.attempts))
@@ -295,7 +301,7 @@ class Run:
 
     def _take_news(self) -> None:
         self._read_gate()
-        for name in list(self._busy):
+        for name in tuple(self._busy):
             reply = self._reply(name)
             if reply is not None:
                 # Whatever the client had sent before it replied has arrived by now.

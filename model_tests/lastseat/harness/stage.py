@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from attrs import Factory, define
+from attrs import Factory, define, field
 
 from lastseat.harness import constraints
 from lastseat.harness.asking import Asking
@@ -24,6 +24,7 @@ from lastseat.harness.judge.audit import Auditor
 from lastseat.harness.loop import Loop
 from lastseat.harness.names import Fresh
 from lastseat.harness.schedule.sessions import Sessions
+from lastseat.harness.stillness import Pace
 from lastseat.harness.ways import Ways
 
 DEADLINE_MS = 5_000
@@ -58,6 +59,7 @@ class Stage:
     _clients: dict[str, Client] = Factory(dict)
     _deadlines: dict[str, int] = Factory(dict)
     """In milliseconds, as each client was told last."""
+    pace: Pace = field(factory=Pace, init=False)
 
     def client(self, name: str) -> Client:
         """The client of that name, connected through the gate; started when first asked for."""

@@ -17,9 +17,29 @@ from lastseat.harness.gate.connection import Connection
 from lastseat.harness.gate.gate import Gate
 from lastseat.harness.loop import Loop
 
-_FIRST_LOOK = 0.002  # seconds without news before the server is asked who waits for a lock
-_SLOWEST_LOOK = 0.02
+_SLOWEST_LOOK = 0.02  # seconds at most between two looks
 _DYING_LOOK = 0.0005  # seconds: a server process whose client is gone ends within a few of these
+
+
+@define
+class Pace:
+    """How long to wait for news until the server is asked who waits for a lock.
+
+    Several times as long as news usually takes, which depends on the machine and on who else uses
+    it: to ask too early is in vain, and to ask late is time lost at every lock.
+    """
+
+    usual: float = 0.0005
+    """Seconds that news takes: an average in which the latest counts for more."""
+
+    def came_after(self, seconds: float) -> None:
+        """Something came, after so long a wait."""
+        self.usual += (seconds - self.usual) / 16
+
+    @property
+    def first_look(self) -> float:
+        """Seconds without news after which it may be a lock."""
+        return min(max(0.0003, 4 * self.usual), 0.005)
 
 
 @define
@@ -33,6 +53,7 @@ class Stillness:
     gate: Gate
     backends: Backends
     loop: Loop
+    pace: Pace
     busy: Collection[str]
     ending: Callable[[], Collection[Connection]]
     waits: Callable[[str], None]
@@ -47,7 +68,7 @@ class Stillness:
 
         ``take_news`` is called whenever something may have happened.
         """
-        pace, end = _FIRST_LOOK, None
+        pause, end = self.pace.first_look, None
         before, self._parked = self._parked, frozenset()
         while True:
             take_news()
@@ -60,14 +81,21 @@ class Stillness:
                 # that freed it is sent, so the server knows already.
                 before = frozenset()
                 self._look()
-            elif self.loop.poll(_DYING_LOOK if self.dying else pace):
-                pace = _FIRST_LOOK
+            elif self._something_comes(_DYING_LOOK if self.dying else pause):
+                pause = self.pace.first_look
             else:
                 self._look()
-                pace = min(pace * 1.5, _SLOWEST_LOOK)
+                pause = min(pause * 2, _SLOWEST_LOOK)
                 end = end or time.monotonic() + patience()
                 if time.monotonic() > end:
                     return False
+
+    def _something_comes(self, within: float) -> bool:
+        began = time.monotonic()
+        came = self.loop.poll(within)
+        if came:
+            self.pace.came_after(time.monotonic() - began)
+        return came
 
     def at_gate(self, client: str) -> Connection | None:
         """The client's connection on which a turn waits for a decision."""

@@ -341,10 +341,12 @@ class Connection:
         flight.feed(message)
         if message.kind == "G":  # the client sends its rows only when it has read this
             self._show(flight)
+        if not flight.answered:
+            return
         if flight.done:
             self._answered(flight)
             self.advance()
-        elif flight.answered:
+        else:
             self._to_server(flight.next_request())
 
     def _note_fatal(self, error: ServerError) -> None:

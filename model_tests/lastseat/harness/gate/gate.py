@@ -59,7 +59,7 @@ class Gate:
     def drain(self) -> list[GateEvent]:
         """What has happened since the last call, in order."""
         events = list(self._events)
-        self._events.clear()
+        self._events.clear()  # connections report to this very list
         return events
 
     def open_connections(self) -> Iterator[Connection]:
@@ -68,7 +68,7 @@ class Gate:
 
     def of(self, client: str) -> list[Connection]:
         """This client's connections that still have an end at the server."""
-        return [c for c in self.open_connections() if c.client == client]
+        return [c for c in self._connections if c.client == client and c.alive]
 
     def receive(self, client: str, reception: Reception) -> None:
         """The client's next connection is received so; those that it has are lost."""

@@ -34,6 +34,7 @@ class Pipe:
         self._came = came
         self._ended = ended
         self._unsent = bytearray()
+        self._waits_for_room = False
         self._takes = True
         self._finishing = False
         self._flags = 0
@@ -49,9 +50,8 @@ class Pipe:
         if not self._takes or self._finishing or not data:
             return
         self._flags = socket.MSG_MORE if last else 0
-        waiting = bool(self._unsent)
         self._unsent += data
-        if not waiting:
+        if not self._waits_for_room:
             self._writable()
 
     def finish(self) -> None:
@@ -82,24 +82,25 @@ class Pipe:
 
     def _receive(self) -> bytes | None:
         """What has come; empty at the end of the stream; None if there is nothing yet."""
-        received = bytearray()
+        received = b""
         while True:
             try:
                 data = self._sock.recv(65536)
             except _NOT_NOW:
-                return bytes(received) or None
+                return received or None
             except OSError:
-                return bytes(received)
+                return received
             received += data
-            # Below TLS one record may be read and decrypted with nothing left for the selector.
+            # Below TLS one record may be read and decrypted with nothing left for the loop to see.
             if not data or not isinstance(self._sock, ssl.SSLSocket):
-                return bytes(received)
+                return received
 
     def _writable(self) -> None:
         while self._unsent:
             try:
                 sent = self._sock.send(self._unsent, self._flags)
             except _NOT_NOW:
+                self._waits_for_room = True
                 self._loop.watch_room(self._sock, self._writable)
                 return
             except OSError:
@@ -107,7 +108,9 @@ class Pipe:
                 self._unsent.clear()
                 break
             del self._unsent[:sent]
-        self._loop.watch_room(self._sock, None)
+        if self._waits_for_room:
+            self._waits_for_room = False
+            self._loop.watch_room(self._sock, None)
         if self._finishing:
             with contextlib.suppress(OSError):  # where it is gone, its end will show
                 self._sock.shutdown(socket.SHUT_WR)

@@ -192,7 +192,9 @@ class Sight:
         self._line(connection, client).backend_pid = backend_pid
 
     def _line(self, connection: int, client: str) -> _Line:
-        return self._lines.setdefault(connection, _Line(client))
+        if connection not in self._lines:
+            self._lines[connection] = _Line(client)
+        return self._lines[connection]
 
     # What the client says.
 
