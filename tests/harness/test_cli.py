@@ -160,6 +160,8 @@ def test_a_violation_ends_with_1_and_is_replayed_from_its_file(tmp_path: Path) -
     assert "capacity" in done.stdout
     file = tmp_path / "out" / "violation-1.schedule.json"
     assert "lastseat replay out/violation-1.schedule.json" in done.stdout
+    assert "see it:       out/violation-1.html" in done.stdout
+    assert "What crossed" in (tmp_path / "out" / "violation-1.html").read_text()
 
     again = lastseat("replay", file, cwd=tmp_path)
     assert again.returncode == VIOLATION, again.stderr

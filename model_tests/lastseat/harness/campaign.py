@@ -18,6 +18,7 @@ from lastseat.harness.scenario import Scenario
 from lastseat.harness.schedule.coverage import Coverage
 from lastseat.harness.schedule.interleavings import interleavings, to_the_end
 from lastseat.harness.stage import Stage
+from lastseat.harness.story import Story, tell
 from lastseat.harness.sweep import BASES, Sweep
 from lastseat.harness.verdict import Verdict
 from lastseat.harness.ways import Ways
@@ -34,6 +35,13 @@ class Convicted:
     timeline: tuple[str, ...]
     schedule: Path
     scenario: str
+    story: Story | None = None
+    """For the page; None where a judge's disagreement is all there is."""
+
+    @property
+    def page(self) -> Path:
+        """Where its page belongs: beside the file that runs it again."""
+        return self.schedule.with_name(f"{self.schedule.name.removesuffix('.schedule.json')}.html")
 
     @property
     def rules(self) -> frozenset[str]:
@@ -189,7 +197,9 @@ class Campaign:
         kept = evolve(recorded, schedule=evolve(recorded.schedule, verdict=rules))
         path = record.write(kept, self.out, name)
         timeline = tuple(record.timeline(kept))
-        return Convicted(judged.findings, timeline, path, recorded.schedule.scenario.name)
+        story = tell(kept.schedule, kept.history, judged.findings) if judged.findings else None
+        name = recorded.schedule.scenario.name
+        return Convicted(judged.findings, timeline, path, name, story)
 
     def verdict(self) -> Verdict:
         """What may be said so far."""

@@ -160,6 +160,8 @@ def show_conviction(convicted: Convicted, console: Console) -> None:
         console.print(f"    {escape(line)}")
     if len(convicted.timeline) > _TIMELINE:
         console.print(f"    ... {len(convicted.timeline) - _TIMELINE} more lines in the file")
+    if convicted.page.exists():
+        console.print(f"  see it:       {escape(str(convicted.page))}")
     console.print(f"  run it again: lastseat replay {escape(str(convicted.schedule))}")
 
 

@@ -16,6 +16,7 @@ from rich.table import Table
 from lastseat.harness import report
 from lastseat.harness.certificate import Certificate
 from lastseat.harness.commands import shared
+from lastseat.harness.documents.keep import show
 from lastseat.harness.exploration import Own, Ran, explore
 from lastseat.harness.implementations.client import Implementation
 from lastseat.harness.postgres import open_target
@@ -162,6 +163,8 @@ def _told(
     out.mkdir(parents=True, exist_ok=True)
     (out / "certificate.json").write_bytes(msgspec.json.format(msgspec.json.encode(told.data())))
     console.print(told.text(), end="", markup=False)
+    for convicted in found.convicted:
+        show(convicted)
     report.show_convictions(found.convicted, console)
     if coverage.interrupted:
         raise shared.Interrupted(violated=bool(found.convicted))

@@ -10,6 +10,7 @@ from rich.markup import escape
 from lastseat.harness import record, report
 from lastseat.harness.campaign import Campaign
 from lastseat.harness.commands import shared
+from lastseat.harness.documents.keep import show
 from lastseat.harness.postgres import open_target
 from lastseat.harness.registry import resolve
 from lastseat.harness.run import Run
@@ -64,6 +65,7 @@ def replay(file: Path, adapter: str | None, dsn: str | None) -> Verdict:
             convicted = campaign.judge(run)
             console.print(f"try {attempt}: every step came about as recorded")
             if convicted is not None:
+                show(convicted)
                 report.show_conviction(convicted, console)
                 return Verdict.VIOLATION
             return Verdict.PASS

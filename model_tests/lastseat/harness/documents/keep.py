@@ -8,8 +8,10 @@ from pathlib import Path
 import msgspec
 from attrs import frozen
 
+from lastseat.harness.campaign import Convicted
 from lastseat.harness.cases import Case
 from lastseat.harness.documents.junit import junit
+from lastseat.harness.documents.page import page
 from lastseat.harness.documents.summary import summary
 from lastseat.harness.verify import Result, Verification, Watcher
 
@@ -22,6 +24,15 @@ def keep(result: Verification) -> None:
     result.out.mkdir(parents=True, exist_ok=True)
     write(result.out / JSON, msgspec.json.format(msgspec.json.encode(summary(result))) + b"\n")
     write(result.out / JUNIT, junit(result))
+    for last in result.results[-1:]:
+        for convicted in last.found.convicted:
+            show(convicted)
+
+
+def show(convicted: Convicted) -> None:
+    """Write the page of a violation."""
+    if convicted.story is not None:
+        write(convicted.page, page(convicted.story, convicted.schedule).encode())
 
 
 def write(path: Path, data: bytes) -> None:

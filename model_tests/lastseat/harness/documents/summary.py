@@ -79,4 +79,5 @@ def _violation(convicted: Convicted) -> dict[str, Any]:
         ],
         "schedule": str(convicted.schedule),
         "replay": f"lastseat replay {convicted.schedule}",
+        "page": str(convicted.page) if convicted.story is not None else None,
     }

@@ -1,0 +1,31 @@
+"""A violation as one page that needs nothing else: a column for each client, a row a step."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+
+from lastseat.harness.story import Story
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def page(story: Story, schedule: Path) -> str:
+    """The HTML of it. Whatever comes from outside is escaped."""
+    return _template().render(
+        story=story, first=story.findings[0], replay=f"lastseat replay {schedule}"
+    )
+
+
+@functools.cache
+def _template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("violation.html")
