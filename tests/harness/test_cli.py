@@ -179,7 +179,7 @@ def test_a_violation_ends_with_1_and_is_replayed_from_its_file(tmp_path: Path) -
 def test_a_schedule_remembers_the_adapter_that_it_was_met_by(tmp_path: Path) -> None:
     hosted = (
         "lastseat.harness.implementations.host",
-        "lastseat.harness.mutants.rows:sum_then_insert",
+        "lastseat.harness.mutants.races:sum_then_insert",
     )
     adapter = shlex.join([sys.executable, "-m", *hosted])
     options = ("--adapter", adapter, "--out", "out")

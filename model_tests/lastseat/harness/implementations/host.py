@@ -56,7 +56,6 @@ class Host:
     def _start(self, request: Mapping[str, Any]) -> dict[str, Any]:
         if request.get("protocol") != 1:
             raise ValueError(f"protocol {request.get('protocol')!r} is not spoken here, 1 is")
-        module = self._module
         return {
             "implementation": {
                 "name": self._name,
@@ -64,17 +63,23 @@ class Host:
                 "version": platform.python_version(),
             },
             "mechanism": inspect.getdoc(self._factory) or self._name,
-            "promises": list(getattr(module, "PROMISES", ())),
-            "ids": getattr(module, "IDS", "text"),
-            "audit": dict(module.AUDIT),
+            "promises": list(self._offered("PROMISES", ())),
+            "ids": self._offered("IDS", "text"),
+            "audit": dict(self._offered("AUDIT")),
         }
 
     def _prepare(self, request: Mapping[str, Any]) -> None:
-        self._finished(self._module.prepare(request["dsn"]))
+        self._finished(self._offered("prepare")(request["dsn"]))
 
     def _declare(self, request: Mapping[str, Any]) -> None:
         args = request["dsn"], request["resource_id"], request["capacity"]
-        self._finished(self._module.declare(*args))
+        self._finished(self._offered("declare")(*args))
+
+    def _offered(self, name: str, *default: Any) -> Any:
+        """What goes with the factory: its module offers it, or else the factory itself."""
+        if hasattr(self._module, name):
+            return getattr(self._module, name)
+        return getattr(self._factory, name, *default)
 
     def _connect(self, request: Mapping[str, Any]) -> None:
         self._close()
