@@ -10,7 +10,7 @@ import pytest
 
 from lastseat.harness.campaign import Campaign
 from lastseat.harness.cases import PROFILES, briefly, until_convicted
-from lastseat.harness.mutants.catalogue import CANARIES, CONFORMING, MUTANTS, Mutant
+from lastseat.harness.mutants.catalogue import CANARIES, CONFORMING, MUTANTS, Mutant, named
 from lastseat.harness.postgres import Target
 from lastseat.harness.stage import Stage
 from lastseat.harness.venue import Venue
@@ -24,8 +24,12 @@ def names(mutants: tuple[Mutant, ...]) -> list[str]:
     return [mutant.name for mutant in mutants]
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=names(MUTANTS))
-def test_every_wrong_implementation_is_convicted_by_the_rule_that_it_breaks(
+SOON = named(("X02", "X14", "X23", "X25", "X34", "X38", "X41", "X43", "X44", "X48"))
+"""Of each kind of promise one that is convicted soon. The others are for ``lastseat mutants``."""
+
+
+@pytest.mark.parametrize("mutant", SOON, ids=names(SOON))
+def test_a_wrong_implementation_is_convicted_by_a_rule_that_it_breaks(
     mutant: Mutant, target: Target, tmp_path: Path
 ) -> None:
     with Venue(mutant.implementation, target, tmp_path) as venue:
@@ -39,7 +43,8 @@ def test_a_right_one_on_the_same_bare_schema_is_convicted_of_nothing(
 ) -> None:
     campaign = Campaign(staged(mutant.name), tmp_path)
     for scenario in PROFILES["quick"].scenarios:
-        campaign.scenario(scenario, preemptions=1)
+        if scenario.faults:
+            campaign.scenario(scenario, preemptions=1)
     assert (campaign.convicted, campaign.disagreements, campaign.diverged) == ([], [], 0)
 
 

@@ -39,9 +39,10 @@ def _run(args: argparse.Namespace) -> Verdict:
 
 def list_mutants() -> Verdict:
     """The wrong implementations, and the right ones beside them."""
-    table = Table("name", "factory", "breaks", box=None, pad_edge=False)
+    table = Table("name", "what it does", "promise", "rules that may convict it", box=None)
     for mutant in (*MUTANTS, *CONFORMING):
-        table.add_row(mutant.name, mutant.factory, ", ".join(sorted(mutant.breaks)) or "nothing")
+        rules = ", ".join(sorted(mutant.breaks)) or "none: it is right"
+        table.add_row(mutant.name, mutant.does, mutant.promise, rules)
     shared.console().print(table)
     return Verdict.PASS
 

@@ -154,7 +154,8 @@ MUTANTS: tuple[Mutant, ...] = (
         _ROOM,
         "counter",
         "REJECTED",
-        "no hidden retry",
+        "revelation",
+        "one id",
     ),
     _wrong(
         "X29",

@@ -49,8 +49,11 @@ def swallowed(db: Database, booking: str, resource: str, units: int) -> Answer:
         return db.rollback(BOOKED)
     if db.value(TAKEN, resource) + units > capacity:
         return db.rollback(REJECTED)
-    with contextlib.suppress(psycopg.DatabaseError):
+    try:
         db.execute(INSERT, booking, resource, units)
+    except psycopg.DatabaseError:
+        if db.connection is None or db.connection.closed:
+            raise
     db.committing = True
     db.execute("COMMIT")
     return BOOKED
