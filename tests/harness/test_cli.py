@@ -145,13 +145,13 @@ def test_a_factory_in_the_current_folder_is_explored(tmp_path: Path) -> None:
     done = lastseat("explore", "nearly-full", "uuid_ids:booking", "--out", "out", cwd=tmp_path)
     assert done.returncode == PASS, done.stderr
     assert "0 remaining" in done.stdout
-    assert "alice BOOKED, bob REJECTED" in done.stdout
+    assert "alice-1 BOOKED, bob-1 REJECTED" in done.stdout
 
 
 def test_an_adapter_that_speaks_the_protocol_by_hand_is_explored(tmp_path: Path) -> None:
     done = lastseat("explore", "nearly-full", "--adapter", MINIMAL, cwd=tmp_path)
     assert done.returncode == PASS, done.stderr
-    assert "schedules  70 run, 0 remaining" in done.stdout
+    assert "0 remaining" in done.stdout
 
 
 def test_a_violation_ends_with_1_and_is_replayed_from_its_file(tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_a_schedule_remembers_the_adapter_that_it_was_met_by(tmp_path: Path) -> 
 def test_in_process_is_explored_by_threads_to_the_same_end(tmp_path: Path) -> None:
     done = lastseat("explore", "last-seat", "--in-process", "--preemptions", 1, cwd=tmp_path)
     assert done.returncode == PASS, done.stderr
-    assert "alice BOOKED, bob REJECTED" in done.stdout
+    assert "alice-1 BOOKED, bob-1 REJECTED" in done.stdout
 
 
 def test_with_a_dsn_it_works_in_a_database_of_its_own_and_drops_it(

@@ -96,6 +96,11 @@ def _put(path: Path, data: bytes) -> None:
         file.truncate()
 
 
+def history_of(schedule: Path) -> Path:
+    """The file of the history that was saved with a schedule."""
+    return schedule.with_name(schedule.name.removesuffix(".schedule.json") + ".history.jsonl")
+
+
 def to_json(schedule: Schedule) -> dict[str, Any]:
     """The format ``lastseat-schedule/1``."""
     scenario = schedule.scenario

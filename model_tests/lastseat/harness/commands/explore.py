@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -11,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from attrs import evolve
 from rich.table import Table
 
-from lastseat.harness import report
+from lastseat.harness import record, report
+from lastseat.harness.campaign import Convicted
 from lastseat.harness.certificate import Certificate
 from lastseat.harness.commands import shared
 from lastseat.harness.documents.keep import show
@@ -151,6 +154,7 @@ def _told(
     args: argparse.Namespace, scenario: Scenario, out: Path, found: Found, coverage: Coverage
 ) -> Verdict:
     console = shared.console()
+    found.convicted[:] = [_kept(convicted, out) for convicted in found.convicted]
     bound = args.preemptions
     scope = (
         f"every schedule of at most {bound} preemptions"
@@ -169,3 +173,19 @@ def _told(
     if coverage.interrupted:
         raise shared.Interrupted(violated=bool(found.convicted))
     return told.verdict
+
+
+def _kept(convicted: Convicted, out: Path) -> Convicted:
+    """What a worker has saved in its own folder is what the user looks for in the folder above."""
+    if convicted.schedule.parent == out:
+        return convicted
+    number = next(n for n in itertools.count(1) if not _files(out, n)[0].exists())
+    schedule, history = _files(out, number)
+    convicted.schedule.rename(schedule)
+    record.history_of(convicted.schedule).rename(history)
+    return evolve(convicted, schedule=schedule)
+
+
+def _files(folder: Path, number: int) -> tuple[Path, Path]:
+    schedule = folder / f"violation-{number}.schedule.json"
+    return schedule, record.history_of(schedule)
