@@ -276,12 +276,17 @@ class Run:
 
     def _patience(self) -> float:
         """For how many seconds somebody may still move."""
-        given = self.scenario.deadlines
-        ends = (
-            attempt.invoked + (given.get(client, DEADLINE_MS) + GRACE_MS) / 1000
-            for client, attempt in self._busy.items()
-        )
-        return max(GRACE_MS / 1000, max(ends, default=0) - time.monotonic())
+        grace = GRACE_MS / 1000
+        ends = (a.invoked + self._given(client) + grace for client, a in self._busy.items())
+        return max(grace, max(ends, default=0) - time.monotonic())
+
+    def _given(self, client: str) -> float:
+        """How many seconds the client has for an attempt."""
+        return self.scenario.deadlines.get(client, DEADLINE_MS) / 1000
+
+    def give_time(self) -> None:
+        """From now on nobody is in a hurry; who was makes a new connection."""
+        self.stage.give_time({})
 
     def _note_overlap(self, client: str) -> None:
         mine = self._busy[client]
@@ -358,6 +363,12 @@ class Run:
         attempt = self._busy.pop(client)
         if isinstance(told, Raised) or told.cause is Cause.INFRASTRUCTURE:
             self.events.extend(self.sight.gave_up(client))
+            if time.monotonic() >= attempt.invoked + self._given(client):
+                # It need not have waited for anything: on a busy machine all takes its time.
+                seen = history.Seen(
+                    self._tick(), attempt.name, history.What.DEADLINE, None, history.Phase.CLEANUP
+                )
+                self.events.append(seen)
         self._end(attempt, told)
         self.sight.emitted(client)
         self.stage.gate.let_pass(client)
@@ -446,9 +457,19 @@ class Run:
             if connection.withheld:
                 connection.drop()
         self.settle()
+        self._outlast()
         self.left_behind.update(self._look_behind())
         self._stale = True
         self.observe()
+
+    def _outlast(self) -> None:
+        """Who waits still, with nobody left who could free the lock, has only its own deadline."""
+        end = time.monotonic() + self._patience()
+        while self._busy and time.monotonic() < end:
+            self.stage.loop.poll(_GLANCE)
+            self._take_news()
+        for name in list(self._busy):
+            self._lose(name, "hangs")
 
     def _look_behind(self) -> Iterator[tuple[str, str]]:
         """What connections at rest still hold, after they had time to let it go."""
