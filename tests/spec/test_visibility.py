@@ -418,3 +418,32 @@ def test_a_rule_has_a_title_and_a_sentence() -> None:
         "in doubt exactly where it is due",
     }
     assert all(rule.sentence and ": " not in rule.sentence for rule in Rule)
+
+
+@pytest.mark.parametrize(
+    ("server", "in_doubt", "right"),
+    [
+        # The answer to an autocommit write was lost: nobody told the attempt what became of it.
+        ({"applied": True, "changed": 1}, True, True),
+        ({"applied": True, "changed": 1}, False, False),
+        ({"applied": None}, True, True),
+        ({"applied": None}, False, False),
+        # The server refused it. Who doubts cannot know; who does not is right all the same.
+        ({"applied": False, "sqlstate": "23514"}, True, True),
+        ({"applied": False, "sqlstate": "23514"}, False, True),
+        # It was told: then there is nothing to doubt.
+        ({"applied": False, "sqlstate": "23514", "answered_at": 15}, True, False),
+        ({"applied": False, "sqlstate": "23514", "answered_at": 15}, False, True),
+        # It was told after its answer: too late.
+        ({"applied": True, "changed": 1, "answered_at": 25}, True, True),
+        ({"applied": True, "changed": 1, "answered_at": 25}, False, False),
+    ],
+)
+def test_doubt_is_refuted_by_what_the_attempt_was_told_only(
+    server: dict[str, object], *, in_doubt: bool, right: bool
+) -> None:
+    answer = IN_DOUBT if in_doubt else INFRASTRUCTURE
+    attempt = Attempt("a", 20, answer, in_doubt)
+    write = Exchange("a", 1, Does.WRITE, "INSERT", 10, commits=True)
+    rules = {v.rule for v in judge([attempt], [evolve(write, **server)])}
+    assert (Rule.DOUBT_WHERE_DUE not in rules) == right

@@ -166,6 +166,7 @@ class Run:
 
     def ask(self, client: str, request: Request) -> None:
         """Let the client attempt this when it has done the rest."""
+        self.stage.ready([client])  # who is new is started before the time counts
         self._queues.setdefault(client, deque()).append(request)
         self._enabled = None
 

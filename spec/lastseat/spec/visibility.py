@@ -245,17 +245,24 @@ def before_the_commit(attempt: Attempt, exchanges: Sequence[Exchange]) -> str | 
 
 
 def doubt_where_due(attempt: Attempt, exchanges: Sequence[Exchange]) -> str | None:
-    """Doubt claimed without a commit on the way, or denied with one."""
+    """Doubt claimed without a commit on the way, or denied with one.
+
+    What the server did to a commit whose answer was lost the attempt cannot know: it may doubt. If
+    the server refused it, who does not doubt is right all the same.
+    """
     if attempt.emitted_at is None or _booked(attempt):
         return None
-    on_the_way = _commit_on_the_way(attempt, exchanges)
-    if attempt.in_doubt and on_the_way is None:
+    on_the_way = list(_commits_on_the_way(attempt, exchanges))
+    if attempt.in_doubt and not on_the_way:
         return "it claims doubt, but no commit of its own was without a definite answer"
-    if not attempt.in_doubt and on_the_way is not None:
-        return (
-            f"it claims to know that nothing was booked, but «{on_the_way.text}» had been sent and "
-            "no definite answer to it had come back"
-        )
+    took = {e.transaction for e in exchanges if e.wrote}
+    for commit in on_the_way:
+        refused = commit.applied is False or commit.transaction not in took
+        if not attempt.in_doubt and not refused:
+            return (
+                f"it claims to know that nothing was booked, but «{commit.text}» had been sent and "
+                "no definite answer to it had come back"
+            )
     return None
 
 
@@ -294,13 +301,18 @@ def _signs_to_stop(attempt: Attempt, exchanges: Sequence[Exchange]) -> Iterator[
             yield exchange.answered_at, f"«{exchange.text}» had changed no row"
 
 
-def _commit_on_the_way(attempt: Attempt, exchanges: Sequence[Exchange]) -> Exchange | None:
-    wrote = {e.transaction for e in exchanges if e.wrote}
+def _commits_on_the_way(attempt: Attempt, exchanges: Sequence[Exchange]) -> Iterator[Exchange]:
+    """Its commits behind a write that it was not told to have failed, without definite answer."""
+    wrote = {e.transaction for e in exchanges if e.wrote or _failed_unheard(attempt, e)}
     for exchange in exchanges:
         sent = (
             exchange.commits and exchange.transaction in wrote and _while_running(attempt, exchange)
         )
         told = exchange.applied is not None and exchange.answered_at is not None
         if sent and not (told and not _after(attempt, exchange.answered_at or 0)):
-            return exchange
-    return None
+            yield exchange
+
+
+def _failed_unheard(attempt: Attempt, exchange: Exchange) -> bool:
+    heard = exchange.answered_at is not None and not _after(attempt, exchange.answered_at)
+    return exchange.does is Does.WRITE and not exchange.wrote and not heard
