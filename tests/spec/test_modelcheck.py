@@ -75,6 +75,24 @@ def test_the_numbers_of_states_and_transitions_are_known(life, scope, reduced, u
     assert small.unreduced_states == large.states
 
 
+@pytest.mark.parametrize(
+    ("life", "states", "transitions", "unreduced"),
+    [
+        (ABSTRACT, 267_291, 1_574_397, 23_096_138),
+        (OPTIMISTIC, 93_933, 429_011, 7_712_087),
+    ],
+    ids=str,
+)
+def test_five_attempts_two_faults_and_a_repeat(life, states, transitions, unreduced):
+    report = search(proof.FIVE, life)
+    assert report.ok, report.text()
+    assert (report.states, report.transitions, report.unreduced_states) == (
+        states,
+        transitions,
+        unreduced,
+    )
+
+
 def test_tlc_has_counted_the_same():
     assert search(THREE).unreduced_states == 75_505
 
