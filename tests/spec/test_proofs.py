@@ -1,79 +1,93 @@
-"""CrossHair confirms the statements of ``proved.py`` on every path, and refutes their canaries.
-
-CrossHair exits with 0 also when it could not confirm something or found nothing to check, so what
-counts is that each statement is reported as confirmed, by name. A canary is the model's own text
-with one small mistake in it: were it not refuted, the confirmation would mean nothing.
-"""
+"""CrossHair confirms what ``proved.py`` and ``proved_judge.py`` state, and refutes canaries."""
 
 from __future__ import annotations
 
-import re
-import subprocess
-import sys
-from collections.abc import Iterable
 from pathlib import Path
+from types import ModuleType
 
-from lastseat.spec import resource
+import pytest
+from tests import proofs
 
-PROVED = Path(__file__).parent / "proved.py"
-STATEMENTS = re.findall(r"^def (\w+)\(", PROVED.read_text(), re.MULTILINE)
+from lastseat.spec import effects, failures, resource, sweep
 
-CANARIES = {
-    "capacity_is_never_exceeded": ("+ n > capacity:", " > capacity:"),
+FOLDER = Path(__file__).parent
+FILES = (FOLDER / "proved.py", FOLDER / "proved_judge.py")
+
+CANARIES: dict[str, tuple[ModuleType, str, str]] = {
+    "capacity_is_never_exceeded": (resource, "+ n > capacity:", " > capacity:"),
     "rejected_exactly_when_there_is_no_room": (
+        resource,
         "if booked + n > capacity",
         "if booked + n >= capacity",
     ),
-    "repetition_changes_nothing": ("Verdict.REPEATED if held == n", "Verdict.FITS if held == n"),
-    "an_id_that_is_booked_otherwise_is_inconsistent": ("if held_elsewhere:", "if False:"),
-    "failed_is_never_the_answer": ("REJECTED if self is", "Answer(Outcome.FAILED) if self is"),
+    "repetition_changes_nothing": (
+        resource,
+        "Verdict.REPEATED if held == n",
+        "Verdict.FITS if held == n",
+    ),
+    "an_id_that_is_booked_otherwise_is_inconsistent": (
+        resource,
+        "if held_elsewhere:",
+        "if False:",
+    ),
+    "failed_is_never_the_answer": (
+        resource,
+        "REJECTED if self is",
+        "Answer(Outcome.FAILED) if self is",
+    ),
+    "a_rejection_is_wrong_exactly_when_its_units_fitted": (
+        sweep,
+        "needed = capacity - units + 1 - booked",
+        "needed = capacity - units - booked",
+    ),
+    "what_was_booked_by_its_end_counts_for_a_rejection": (
+        sweep,
+        "certain[done][0] <= ended",
+        "certain[done][0] < ended",
+    ),
+    "the_shortfall_names_the_most_that_was_booked": (
+        sweep,
+        "booked += certain[done][1]",
+        "booked += 1",
+    ),
+    "the_excess_is_certain_with_the_booking_that_exceeds": (
+        effects,
+        "if booked > limit",
+        "if booked >= limit",
+    ),
+    "attempts_overlap_exactly_if_they_have_an_instant_in_common": (
+        failures,
+        "bisect_left(self.ends, start)",
+        "bisect_right(self.ends, start)",
+    ),
+    "a_winner_is_one_whose_interval_meets": (
+        failures,
+        "self._reach[begun - 1] >= start",
+        "self._reach[begun - 1] > start",
+    ),
+    "what_is_booked_before_counts_and_nothing_else": (
+        failures,
+        "bisect_left(self._latest, instant)",
+        "bisect_right(self._latest, instant)",
+    ),
 }
 
 
-def check(targets: Iterable[Path]) -> dict[tuple[str, str], str]:
-    """What CrossHair says of every statement: by file and name, 'Confirmed over all paths.' or
-    why not."""
-    command = [sys.executable, "-m", "crosshair", "check", "--analysis_kind=asserts"]
-    limits = ["--report_all", "--per_condition_timeout=60"]
-    done = subprocess.run(
-        [*command, *limits, *map(str, targets)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode in (0, 1), done.stderr
-    verdicts: dict[tuple[str, str], str] = {}
-    for line in done.stdout.splitlines():
-        path, number, _, message = line.split(":", 3)
-        verdicts[Path(path).stem, enclosing(Path(path), int(number))] = message.strip()
-    return verdicts
+@pytest.mark.parametrize("proved", FILES, ids=lambda path: path.stem)
+def test_every_statement_is_confirmed(proved: Path) -> None:
+    stated = proofs.statements(proved)
+    assert stated
+    assert proofs.check([proved]) == {(proved.stem, each): proofs.CONFIRMED for each in stated}
 
 
-def enclosing(path: Path, line: int) -> str:
-    """The name of the function that the line is in."""
-    above = "\n".join(path.read_text().splitlines()[:line])
-    return re.findall(r"^def (\w+)\(", above, re.MULTILINE)[-1]
+def test_every_statement_has_a_canary() -> None:
+    assert list(CANARIES) == [each for path in FILES for each in proofs.statements(path)]
 
 
-def canary(folder: Path, statement: str) -> Path:
-    """A file with the model's text, one mistake in it, and the statement that is wrong of it."""
-    right, wrong = CANARIES[statement]
-    model = Path(resource.__file__).read_text()
-    assert model.count(right) == 1
-    functions = PROVED.read_text().split("\n\n\n")
-    stated = next(text for text in functions if text.startswith(f"def {statement}("))
-    outcome = "from lastseat.spec.vocabulary import Outcome"
-    path = folder / f"{statement}.py"
-    path.write_text("\n\n".join([model.replace(right, wrong), outcome, stated]))
-    return path
-
-
-def test_every_statement_is_confirmed() -> None:
-    assert check([PROVED]) == {
-        ("proved", statement): "Confirmed over all paths." for statement in STATEMENTS
-    }
-
-
-def test_every_statement_has_a_canary_that_is_refuted(tmp_path: Path) -> None:
-    assert list(CANARIES) == STATEMENTS
-    verdicts = check([canary(tmp_path, statement) for statement in STATEMENTS])
-    for statement in STATEMENTS:
-        refuted = rf"AssertionError: +when calling {statement}\("
-        assert re.match(refuted, verdicts[statement, statement])
+@pytest.mark.parametrize("statement", CANARIES)
+def test_its_canary_is_refuted(statement: str, tmp_path: Path) -> None:
+    module, right, wrong = CANARIES[statement]
+    (proved,) = [path for path in FILES if statement in proofs.statements(path)]
+    text = proofs.mistaken(proofs.source(module), right, wrong)
+    path = proofs.beside(tmp_path / "canary.py", module, text, proved)
+    proofs.assert_refuted(path, statement)
