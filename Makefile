@@ -1,6 +1,6 @@
 # `make` alone prints what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup verify test lint bench mutants tlc format clean
+.PHONY: help setup verify node test lint bench examples mutants tlc format clean
 
 # Another interpreter has an environment of its own: make test PYTHON=python3.13 VENV=.venv-3.13
 PYTHON ?= python3
@@ -25,7 +25,16 @@ setup: $(VENV)/.stamp ## create the checkout's environment in .venv
 verify: setup ## hold the reference implementation against the model, on a real server
 	@$(BIN)/lastseat verify
 
-test: setup ## run the tests (TESTS='FOLDER ...' runs some)
+# Where npm is, the drivers that tests want; where it is not, the tests' summary names what is untested.
+NODE_MODULES = docs/examples/node-postgres/node_modules tests/harness/gate/node/node_modules
+
+$(NODE_MODULES:=/.stamp): %/node_modules/.stamp: %/package-lock.json
+	@npm ci --prefix $* --silent --no-audit --no-fund --ignore-scripts && touch $@
+
+node:
+	@command -v npm >/dev/null || { echo "npm is not here"; exit 0; }; $(MAKE) -s $(NODE_MODULES:=/.stamp) || echo "npm could not install the drivers for Node"
+
+test: setup node ## run the tests (TESTS='FOLDER ...' runs some)
 	@$(BIN)/pytest -q -n auto $(TESTS)
 
 lint: setup ## ruff, mypy strict, import-linter, codespell
@@ -38,6 +47,9 @@ lint: setup ## ruff, mypy strict, import-linter, codespell
 bench: setup ## measure the gate's schedules per second, and the judge on a million attempts
 	@$(BIN)/python -m lastseat.harness.bench.gate
 	@$(BIN)/python -m lastseat.harness.bench.check
+
+examples: setup node ## hold the implementations in docs/examples against the model, each by the quick profile
+	@$(BIN)/python -m tests.examples
 
 mutants: setup ## are the wrong implementations convicted, and the right ones not?
 	@$(BIN)/lastseat mutants

@@ -4,6 +4,7 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from tests.harness import node
 
 from lastseat.harness.postgres import Server, Target, find_all, open_target, start
 from lastseat.harness.postgres.binaries import NEWEST, OLDEST
@@ -20,6 +21,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         f"PostgreSQL found here: {', '.join(map(str, sorted(here))) or 'none'};"
         f" not here, so not tested: {', '.join(missing) or 'none'}"
     )
+    without = node.why_not()
+    if without is not None:
+        terminalreporter.write_line(f"not here, so drivers for Node are not tested: {without}")
 
 
 @pytest.fixture(scope="session")

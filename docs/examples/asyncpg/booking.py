@@ -9,6 +9,7 @@ without a limit.
 """
 
 import asyncio
+import contextlib
 
 import asyncpg
 
@@ -32,6 +33,7 @@ CLAIM = "INSERT INTO booking VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING"
 TAKE = "UPDATE event SET booked = booked + $2 WHERE id = $1 AND booked + $2 <= capacity"
 OWN = "SELECT event, units FROM booking WHERE id = $1"
 
+FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 FULL = "23514"
 CONFLICTS = {"40001", "40P01", "55P03"}
 MISTAKES = ("22", "23", "42")  # classes of errors that the program is to blame for
@@ -64,29 +66,35 @@ class Booking:
 
     async def attempt_booking(self, booking_id, resource_id, requested_units):
         attempt = Attempt(booking_id, resource_id, requested_units)
+        # One deadline for everything. The time-outs that asyncpg has are for one call each.
+        now = asyncio.get_running_loop().time
+        end = now() + self._seconds
         try:
-            # One deadline for everything. What time-outs asyncpg has are for one call each.
-            async with asyncio.timeout(self._seconds):
-                await self._run(attempt)
+            async with asyncio.timeout_at(end):
+                connection = await self._pool.acquire()
+        except (TimeoutError, *FAILURES) as error:
+            attempt.fails(f"no connection: {error}")
+            return attempt.answer
+        try:
+            async with asyncio.timeout_at(end):
+                await attempt.run(connection)
         except TimeoutError:
             attempt.fails("the deadline has passed")
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-            attempt.fails(f"no connection: {error}")
-        return attempt.answer
-
-    async def _run(self, attempt):
-        connection = await self._pool.acquire()
-        try:
-            await attempt.run(connection)
-        except BaseException:
-            # Not close(), and no reset by the pool: both wait for the server.
-            connection.terminate()
-            raise
+            drop(connection)
         finally:
-            await self._pool.release(connection)
+            # All is decided; what breaks now is not in the pool any more.
+            with contextlib.suppress(Exception):
+                await self._pool.release(connection, timeout=max(0, end - now()))
+        return attempt.answer
 
     async def close(self):
         self._pool.terminate()
+
+
+def drop(connection):
+    """End it without a word: close() would wait for the server."""
+    with contextlib.suppress(asyncpg.InterfaceError):  # the pool may have been faster
+        connection.terminate()
 
 
 class Attempt:
@@ -100,11 +108,11 @@ class Attempt:
     async def run(self, connection):
         try:
             await self._book(connection)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except FAILURES as error:
             # Definite is an ERROR on a connection that lives on; all else leaves COMMIT open.
             if getattr(error, "severity_en", None) == "ERROR" and not connection.is_closed():
                 self._committing = False
-            connection.terminate()
+            drop(connection)
             self._explain(error)
         except NotCommitted as error:
             self._committing = False
@@ -123,6 +131,9 @@ class Attempt:
             self._decides("REJECTED")
             await connection.execute("ROLLBACK")
         else:
+            await asyncio.sleep(0)  # the loop may know already that the connection is lost
+            if connection.is_closed():
+                raise ConnectionResetError("it was lost before COMMIT could be sent")
             self._committing = True
             answer = await connection.execute("COMMIT")
             if answer != "COMMIT":

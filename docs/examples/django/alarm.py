@@ -7,32 +7,40 @@ import threading
 
 
 class Alarm:
-    """Hangs up on the server when time is up: libpq itself waits for an answer without limit."""
+    """Hangs up on the server when time is up: libpq itself waits for an answer without limit.
+
+    ``with alarm:`` an attempt, again and again; ``watch`` tells on which connection.
+    """
 
     def __init__(self, seconds):
-        self._timer = threading.Timer(seconds, self._ring)
+        self._seconds = seconds
         self._lock = threading.Lock()
         self._socket = None
-        self._rung = False
 
     def __enter__(self):
+        self._rung = False
+        self._timer = threading.Timer(self._seconds, self._ring)
         self._timer.start()
         return self
 
     def __exit__(self, *_):
         self._timer.cancel()
-        with self._lock:
-            if self._socket is not None:
-                self._socket.close()
-                self._socket = None
+        self._timer.join()
+        self._forget()
 
     def watch(self, connection):
         """From now on this is the connection to hang up on."""
         # A file descriptor of our own: that of the connection may be somebody else's by then.
         with self._lock:
+            self._forget()
             self._socket = socket.socket(fileno=os.dup(connection.fileno()))
             if self._rung:
                 self._hang_up()
+
+    def _forget(self):
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
     def _ring(self):
         with self._lock:

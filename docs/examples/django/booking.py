@@ -52,13 +52,13 @@ class Booking:
         # libpq knows no less than 2 seconds. Connecting comes first, so that it cannot exceed the
         # attempt's time by more than that.
         use(dsn, connect_timeout=max(2, int(deadline_seconds)))
-        self._seconds = deadline_seconds
+        self._alarm = Alarm(deadline_seconds)
 
     def attempt_booking(self, booking_id, resource_id, requested_units):
         attempt = Attempt(booking_id, resource_id, requested_units)
-        with Alarm(self._seconds) as alarm:
+        with self._alarm:
             try:
-                attempt.run(alarm)
+                attempt.run(self._alarm)
             except (Error, NotCommitted) as error:
                 attempt.failed(error)
         return attempt.answer

@@ -86,6 +86,14 @@ class Session {
     return (await this.query(sql, values)).rows;
   }
 
+  async commit(progress) {
+    if (!this.alive) throw new Error("the connection was lost before COMMIT could be sent");
+    progress.committing = true;
+    const { command } = await this.query("COMMIT");
+    progress.committing = false;
+    if (command !== "COMMIT") throw new NotCommitted(`COMMIT was answered ${command}`);
+  }
+
   /** End the transaction; where that fails, end the connection. All is decided by then. */
   async rollBack() {
     try {
@@ -172,10 +180,7 @@ async function book(session, { id, event, units }, progress) {
     return progress.answer;
   }
   await session.query(INSERT, [id, event, units]);
-  progress.committing = true;
-  const { command } = await session.query("COMMIT");
-  progress.committing = false;
-  if (command !== "COMMIT") throw new NotCommitted(`COMMIT was answered ${command}`);
+  await session.commit(progress);
   return { outcome: "BOOKED" };
 }
 

@@ -68,9 +68,12 @@ class Connection(psycopg.Connection):
             raise NotCommitted
 
 
-def engine(dsn, **options):
+def engine(dsn, alarm=None, **options):
     def connect():
-        return Connection.connect(dsn, **options)
+        connection = Connection.connect(dsn, **options)
+        if alarm is not None:  # SQLAlchemy has questions of its own, before we get to see it
+            alarm.watch(connection)
+        return connection
 
     return create_engine("postgresql+psycopg://", creator=connect, pool_size=1)
 
@@ -95,22 +98,23 @@ class Booking:
     def __init__(self, dsn, deadline_seconds):
         # libpq knows no less than 2 seconds. Connecting comes first, so that it cannot exceed the
         # attempt's time by more than that.
-        self._engine = engine(dsn, connect_timeout=max(2, int(deadline_seconds)))
-        self._seconds = deadline_seconds
+        self._alarm = Alarm(deadline_seconds)
+        patience = max(2, int(deadline_seconds))
+        self._engine = engine(dsn, self._alarm, connect_timeout=patience)
 
     def attempt_booking(self, booking_id, resource_id, requested_units):
         attempt = Attempt(booking_id, resource_id, requested_units)
-        with Alarm(self._seconds) as alarm:
+        with self._alarm:
             try:
                 connection = self._engine.connect()
             except DBAPIError as error:
                 return infrastructure(error)
             raw = connection.connection.driver_connection
-            alarm.watch(raw)
+            self._alarm.watch(raw)
             try:
                 attempt.run(Session(connection, expire_on_commit=False))
             except (DBAPIError, NotCommitted) as error:
-                attempt.failed(error, raw)
+                attempt.failed(error, connection, raw)
             finally:
                 leave(connection)
         return attempt.answer
@@ -122,9 +126,10 @@ class Booking:
 def leave(connection):
     """End the transaction; where that fails, end the connection. All is decided by then."""
     try:
-        connection.close()
+        connection.rollback()
     except DBAPIError:
         connection.invalidate()
+    connection.close()
 
 
 class Attempt:
@@ -181,7 +186,7 @@ class Attempt:
     def _decides(self, outcome):
         self.answer = {"outcome": outcome}
 
-    def failed(self, error, raw):
+    def failed(self, error, connection, raw):
         """What a failure means, by its SQLSTATE and by what became of the connection."""
         state = ""
         if isinstance(error, NotCommitted):
@@ -196,7 +201,7 @@ class Attempt:
         elif state.startswith(MISTAKES):
             raise error
         else:
-            raw.close()  # whatever is wrong with it, the next attempt does not inherit it
+            connection.invalidate()  # what is wrong with it, the next attempt does not inherit
             self.answer = infrastructure(error, in_doubt=self._committing)
 
 
