@@ -91,6 +91,15 @@ class Stage:
             wanted = deadlines.get(name, DEADLINE_MS)
             if self._deadlines[name] != wanted:
                 self.connect(name, wanted)
+                self._say_first_words(name)
+
+    def _say_first_words(self, name: str) -> None:
+        """Let a client connect, outside of any run: drivers ask a new server this and that."""
+        resource = self.fresh.id("first-words")
+        self.declare(resource, 1)
+        self._clients[name].call(
+            "attempt", booking_id=resource, resource_id=resource, requested_units=1
+        )
 
     def restart(self, name: str) -> None:
         """End a client that hangs; the next run gets a new one."""
