@@ -9,14 +9,13 @@ from attrs import asdict, frozen
 
 from lastseat.harness.scenario import Scenario
 from lastseat.harness.schedule.coverage import Coverage
-from lastseat.harness.venue import Found
+from lastseat.harness.venue import UNAVAILABLE, Found
 from lastseat.harness.verdict import Verdict
 
 FORMAT = "lastseat-certificate/1"
 
 NOT_COVERED = (
     "what interleaves inside one statement of the server",
-    "commits that overlap each other inside the server",
     "faults: see lastseat verify",
 )
 
@@ -46,6 +45,12 @@ class Certificate:
             yield f"{seen.remaining} prefixes were not run"
         yield from dict.fromkeys(self.found.reasons)
 
+    def not_covered(self) -> Iterator[str]:
+        """What nobody may conclude from it."""
+        yield from NOT_COVERED
+        if self.coverage.commits == UNAVAILABLE:
+            yield UNAVAILABLE
+
     def data(self) -> dict[str, Any]:
         """For programs."""
         return {
@@ -56,7 +61,7 @@ class Certificate:
             "reasons": list(self.reasons()),
             "coverage": {**asdict(self.coverage), "outcomes": dict(self.coverage.outcomes)},
             "lock_waits": self.found.witness.contention,
-            "not_covered": list(NOT_COVERED),
+            "not_covered": list(self.not_covered()),
         }
 
     def text(self) -> str:
@@ -71,9 +76,10 @@ class Certificate:
             f"diverged    {seen.diverged}; not the same when repeated: {seen.not_repeated}",
             f"races       {seen.edges} pairs of turns that came in both orders",
             f"waits       {self.found.witness.contention} for another client's lock",
+            *([f"commits     {seen.commits}"] if seen.commits != UNAVAILABLE else []),
             f"wake-ups    {seen.forks} that went now this way, now that",
             *(f"ended       {count:>5} times: {words}" for words, count in seen.outcomes.items()),
-            *(f"not covered {words}" for words in NOT_COVERED),
+            *(f"not covered {words}" for words in self.not_covered()),
             *(f"but         {reason}" for reason in self.reasons()),
             f"verdict     {self.verdict}",
         ]

@@ -35,6 +35,7 @@ class Ran:
     trace: Trace
     ended: str
     found: Found
+    commits: str
     repeated: bool
     """Did the same decisions lead to the same again? True where nobody asked."""
 
@@ -125,6 +126,7 @@ def explore(
 
 def _count(coverage: Coverage, ran: Ran) -> None:
     coverage.schedules += 1
+    coverage.commits = ran.commits
     coverage.not_repeated += not ran.repeated
     if ran.trace.complete:
         coverage.classes += 1
@@ -143,7 +145,7 @@ def run_one(scenario: Scenario, task: Task, case: str, twice: bool, venue: Venue
         campaign.judge_and_keep(run)
         ended = ending(run)
         repeated = not twice or _repeats(run, campaign.stage, scenario, ended)
-    return Ran(trace, ended, found, repeated)
+    return Ran(trace, ended, found, venue.commits, repeated)
 
 
 def _repeats(run: Run, stage: Stage, scenario: Scenario, ended: str) -> bool:

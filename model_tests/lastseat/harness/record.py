@@ -207,6 +207,8 @@ def timeline(recorded: Recorded) -> Iterator[str]:
             move = step.decision.move
             if move == "start":
                 did = f"{group} begins an attempt"
+            elif move == "finish":
+                did = f"{group}: others see it now: {step.fingerprint}"
             elif step.decision.is_fault:
                 did = f"fault {move} meets {group}: {step.fingerprint}"
             else:

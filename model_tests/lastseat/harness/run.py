@@ -24,7 +24,7 @@ from lastseat.harness.judge.instep import InStep
 from lastseat.harness.judge.sight import Sight
 from lastseat.harness.names import Names
 from lastseat.harness.scenario import Scenario
-from lastseat.harness.schedule.decision import RELEASE, START, Decision, Diverged, Step
+from lastseat.harness.schedule.decision import FINISH, RELEASE, START, Decision, Diverged, Step
 from lastseat.harness.schedule.footprint import NOTHING, Footprint
 from lastseat.harness.stage import DEADLINE_MS, GRACE_MS, Stage
 from lastseat.harness.stillness import Stillness
@@ -87,6 +87,7 @@ class Run:
             self._busy.keys(),
             self._ending,
             self._waits,
+            staged.commits_wait,
         )
         self._queues = {name: deque(asked) for name, asked in self.scenario.attempts.items()}
         self.stage.ready(list(self.scenario.attempts))
@@ -112,6 +113,8 @@ class Run:
                     yield Decision(START, name)
             elif self.at_gate(name) is not None:
                 yield Decision(RELEASE, name)
+            elif self._stillness.committing(name) is not None:
+                yield Decision(FINISH, name)
 
     def perform(self, decision: Decision) -> Step:
         """Make a move, wait for what follows, and compare the database with the model.
@@ -130,6 +133,11 @@ class Run:
                 raise Diverged(f"«{decision}», and no turn of {decision.client} waits")
             self._note_overlap(decision.client)
             waiting.release()
+        elif decision.move == FINISH:
+            done = self._stillness.committing(decision.client)
+            if done is None:
+                raise Diverged(f"«{decision}», and no commit of {decision.client} waits")
+            self._stillness.finish(done)
         else:
             if not self.can_happen(decision):
                 could = ", ".join(self.available(decision.client))
@@ -154,7 +162,8 @@ class Run:
         return step
 
     def _waiting(self) -> frozenset[str]:
-        return frozenset(client for client in self._busy if self.at_gate(client) is None)
+        able = (self.at_gate, self._stillness.committing)
+        return frozenset(c for c in self._busy if not any(where(c) for where in able))
 
     def _faults_of_waiting(self) -> Iterator[Decision]:
         for client in self._waiting():

@@ -13,7 +13,7 @@ from attrs import evolve, frozen
 
 from lastseat.harness.run import Run
 from lastseat.harness.scenario import Scenario
-from lastseat.harness.schedule.decision import START, Decision, Step
+from lastseat.harness.schedule.decision import FINISH, START, Decision, Step
 from lastseat.spec.vocabulary import Request
 
 
@@ -59,6 +59,9 @@ def _made(run: Run, move: Move) -> bool:
         run.ask(decision.client, move.request)
     elif decision.is_fault:
         if not run.can_happen(decision):
+            return False
+    elif decision.move == FINISH:
+        if decision not in run.enabled():
             return False
     elif run.at_gate(decision.client) is None:
         return False

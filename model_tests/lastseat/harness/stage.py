@@ -54,6 +54,8 @@ class Stage:
     known: frozenset[str]
     sessions: Sessions
     constraints: Mapping[str, Constraint]
+    commits_wait: bool
+    """Does a commit wait for somebody to finish it, in sessions that want it confirmed?"""
     _log_dir: Path
     _in_process: bool
     _clients: dict[str, Client] = Factory(dict)
@@ -101,6 +103,12 @@ class Stage:
             "attempt", booking_id=resource, resource_id=resource, requested_units=1
         )
 
+    def hold_commits(self) -> None:
+        """From now on the clients' commits, when they are done, wait to be finished."""
+        self.gate.options("-c synchronous_commit=on")
+        for name in self._deadlines:
+            self.connect(name, self._deadlines[name])
+
     def restart(self, name: str) -> None:
         """End a client that hangs; the next run gets a new one."""
         self._clients.pop(name).kill()
@@ -131,6 +139,7 @@ def stage(
     names: Sequence[str] = (),
     in_process: bool = False,
     beside: str | None = None,
+    commits_wait: bool = False,
 ) -> Iterator[Stage]:
     """Set the stage on the database ``dsn`` and clear it in the end.
 
@@ -164,8 +173,14 @@ def stage(
             Auditor(asking, declared),
             Fresh(declared.ids),
             known,
-            Sessions(backends.starts_above_read_committed(), backends.triggered_tables(), known),
+            Sessions(
+                backends.starts_above_read_committed(),
+                backends.triggered_tables(),
+                known,
+                backends.commits_check(),
+            ),
             constraints.find(dsn, declared),
+            commits_wait,
             log_dir,
             in_process,
             held,

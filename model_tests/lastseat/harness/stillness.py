@@ -57,9 +57,12 @@ class Stillness:
     busy: Collection[str]
     ending: Callable[[], Collection[Connection]]
     waits: Callable[[str], None]
+    commits_wait: bool = False
+    """May a commit be done and wait until it is finished from outside?"""
     dying: dict[int, str] = field(factory=dict, init=False)
     """Server processes whose connection broke, until they are gone; by whose it was."""
     _parked: frozenset[int] = field(default=frozenset(), init=False)
+    _committing: frozenset[int] = field(default=frozenset(), init=False)
     _told: frozenset[int] = field(default=frozenset(), init=False)
     """Those whose waiting has been told."""
 
@@ -104,6 +107,19 @@ class Stillness:
                 return connection
         return None
 
+    def committing(self, client: str) -> Connection | None:
+        """The client's connection on which a commit is done, and waits to be finished."""
+        for connection in self.gate.of(client):
+            if connection.in_flight is not None and connection.backend_pid in self._committing:
+                return connection
+        return None
+
+    def finish(self, connection: Connection) -> None:
+        """Let others see what was committed on this connection; the answer follows."""
+        self._committing -= {connection.backend_pid}
+        connection.finishing = True
+        self.backends.cancel(connection.backend_pid)
+
     def moves_not(self, client: str) -> bool:
         """Does this client wait for a decision, or for another client's lock?"""
         for connection in self.gate.of(client):
@@ -140,10 +156,15 @@ class Stillness:
     def _look(self) -> None:
         working = self._working()
         waiting = {*working, *self.dying}
-        self._parked = parked(waiting, self.backends.blockers(waiting))
-        for pid in self._parked - self._told:
+        if self.commits_wait:
+            open_ = self.gate.open_connections()
+            told = {c.backend_pid for c in open_ if c.finishing}
+            self._committing = self.backends.committing(waiting) - told
+        locked = parked(waiting - self._committing, self.backends.blockers(waiting))
+        self._parked = locked | self._committing
+        for pid in locked - self._told:
             self.waits(working.get(pid, "a process that lost its client"))
-        self._told = self._parked
+        self._told = locked
         if self.dying:
             alive = self.backends.alive(self.dying)
             self.dying = {pid: whose for pid, whose in self.dying.items() if pid in alive}

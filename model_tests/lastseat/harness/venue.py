@@ -39,6 +39,11 @@ class Found:
         self.reasons.extend(other.reasons)
 
 
+HELD = "held between being done and being seen, so that they overlap"
+INDIFFERENT = "only end what earlier turns have done, so that no two were made to overlap"
+UNAVAILABLE = "commits that overlap each other: not available on this server"
+
+
 @define
 class Venue:
     """One implementation on one server; what is found goes to a folder ``out``."""
@@ -49,6 +54,8 @@ class Venue:
     seed: int = 0
     progress: Callable[[], None] = lambda: None
     in_process: bool = False
+    commits: str = field(default=UNAVAILABLE, init=False)
+    """Do commits of the clients wait to be finished, so that they can overlap?"""
     _stack: ExitStack = field(factory=ExitStack, init=False)
     _stage: Stage | None = field(default=None, init=False)
     _sweeps: dict[str, Sweep] = field(factory=dict, init=False)
@@ -80,10 +87,22 @@ class Venue:
         )
         try:
             if not warm:
-                campaign.warm_up(warm_up())
+                self._warm_up(campaign)
             yield campaign
         finally:
             found.reasons.extend(campaign.reasons())
+
+    def _warm_up(self, campaign: Campaign) -> None:
+        """Where commits are seen to do more than to end a transaction, they are held from now on:
+        two of them must meet, too."""
+        campaign.warm_up(warm_up())
+        if not self.target.commits_wait:
+            return
+        self.commits = INDIFFERENT
+        if campaign.stage.sessions.commits_work:
+            self.commits = HELD
+            campaign.stage.hold_commits()
+            campaign.warm_up(warm_up())
 
     def of(self, implementation: Implementation, case: str) -> Venue:
         """The same server and another implementation."""
@@ -105,6 +124,7 @@ class Venue:
                 names=CLIENTS,
                 in_process=self.in_process,
                 beside=self.target.over_tcp(dsn),
+                commits_wait=self.target.commits_wait,
             )
             self._stage = self._stack.enter_context(setting)
         return self._stage

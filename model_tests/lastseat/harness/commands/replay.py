@@ -11,11 +11,11 @@ from lastseat.harness import record, report
 from lastseat.harness.campaign import Campaign
 from lastseat.harness.commands import shared
 from lastseat.harness.documents.keep import show
-from lastseat.harness.postgres import open_target
+from lastseat.harness.postgres import COMMITS_WAIT, open_target
 from lastseat.harness.registry import resolve
 from lastseat.harness.run import Run
 from lastseat.harness.scenario import warm_up
-from lastseat.harness.schedule.decision import Diverged
+from lastseat.harness.schedule.decision import FINISH, Diverged
 from lastseat.harness.schedule.interleavings import to_the_end
 from lastseat.harness.schedule.replay import replay_strictly
 from lastseat.harness.stage import stage
@@ -41,15 +41,18 @@ def replay(file: Path, adapter: str | None, dsn: str | None) -> Verdict:
     names = tuple(schedule.scenario.attempts)
     out = file.parent / "replay"
     with (
-        open_target(dsn) as target,
+        open_target(dsn, settings=None if dsn else COMMITS_WAIT) as target,
         stage(
             implementation,
             target.dsn,
             out / "logs",
             names=names,
             beside=target.over_tcp(target.dsn),
+            commits_wait=target.commits_wait,
         ) as ready,
     ):
+        if any(step.decision.move == FINISH for step in schedule.steps):
+            ready.hold_commits()
         campaign = Campaign(ready, out)
         campaign.warm_up(warm_up(names))
         for attempt in range(1, _TRIES + 1):

@@ -18,6 +18,9 @@ _HERE = """
        AND pid <> pg_backend_pid()
 """
 _TERMINATE = "SELECT pg_terminate_backend($1::int)"
+_COMMITTING = """
+    SELECT pid FROM pg_stat_activity WHERE pid = ANY($1::int[]) AND wait_event = 'SyncRep'
+"""
 _CANCEL = "SELECT pg_cancel_backend($1::int)"
 _HELD = """
     SELECT DISTINCT pid FROM pg_locks
@@ -28,6 +31,7 @@ _TRIGGERED = """
     SELECT DISTINCT relname::text FROM pg_trigger JOIN pg_class AS c ON c.oid = tgrelid
      WHERE NOT tgisinternal
 """
+_DEFERRED = "SELECT 1 FROM pg_trigger WHERE NOT tgisinternal AND tgdeferrable LIMIT 1"
 _KNOWN = """
     SELECT DISTINCT proname::text FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace
     UNION SELECT word FROM pg_get_keywords()
@@ -46,6 +50,11 @@ class Backends:
         for pid, by in self._asking.ask(_BLOCKERS, array(pids)):
             found[_number(pid)].add(_number(by))
         return {pid: frozenset(by) for pid, by in found.items()}
+
+    def committing(self, pids: Collection[int]) -> frozenset[int]:
+        """Those of these processes that have committed, and wait for a standby to confirm it; until
+        then nobody else sees what they wrote, and they hold their locks."""
+        return self._pids(_COMMITTING, array(pids))
 
     def alive(self, pids: Collection[int]) -> frozenset[int]:
         """Those of these processes that still are."""
@@ -81,6 +90,10 @@ class Backends:
     def triggered_tables(self) -> frozenset[str]:
         """The tables that have triggers other than those of foreign keys."""
         return frozenset(name for (name,) in self._asking.ask(_TRIGGERED) if name)
+
+    def commits_check(self) -> bool:
+        """Are there triggers of the user's that wait for the commit?"""
+        return bool(self._asking.ask(_DEFERRED))
 
     def known_names(self) -> frozenset[str]:
         """The names that before a parenthesis are the server's own functions and keywords."""

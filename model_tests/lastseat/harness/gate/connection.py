@@ -43,6 +43,7 @@ class Connection:
     ``failed_until_sync``: a batch has failed, and nothing of it is executed any more.
     ``withheld``: the held turns are stuck in the network, and move only by ``deliver`` or ``drop``.
     ``outwaited``: the client is to give up before the server answers.
+    ``finishing``: the server was told not to wait for a standby, and answers that with a warning.
 
     The end of the client's stream counts as its leaving: what it sent before and nobody has
     released does not reach the server any more, as if the network had lost it; but what is withheld
@@ -83,6 +84,7 @@ class Connection:
         self._silent = False
         self.withheld = False
         self.outwaited = False
+        self.finishing = False
         self._cutter = Cutter()
         self._flight: Flight | None = None
         self.failed_until_sync = False
@@ -334,6 +336,9 @@ class Connection:
     def _from_server(self, message: Message) -> None:
         if message.kind == "E":
             self._note_fatal(messages.read_error(message.payload))
+        if message.kind == "N" and self.finishing:  # it warns us, and not the client
+            self.finishing = False
+            return
         flight = self._flight
         if flight is None:  # said at any time, or the last word before the end
             self._to_client(message.raw)
@@ -357,6 +362,7 @@ class Connection:
     def _answered(self, flight: Flight) -> None:
         answer = flight.answer()
         self.status = answer.status or self.status
+        self.finishing = False
         self.failed_until_sync = flight.failed_until_sync or (
             self.failed_until_sync and flight.turn.ends_with != "S"
         )

@@ -8,6 +8,8 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
+from attrs import evolve
+
 from lastseat.harness.gate.connection import Connection
 from lastseat.harness.gate.events import GateEvent
 from lastseat.harness.gate.treatment import Reception
@@ -55,6 +57,11 @@ class Gate:
         up = self._upstream
         user, dbname = quote(up.user, safe=""), quote(up.dbname, safe="")
         return f"postgresql://{user}@{_LOOPBACK}:{number}/{dbname}?sslmode=disable"
+
+    def options(self, options: str) -> None:
+        """Settings of the server for every session that a client begins from now on."""
+        upstream = self._upstream
+        self._upstream = evolve(upstream, options=f"{upstream.options} {options}".strip())
 
     def drain(self) -> list[GateEvent]:
         """What has happened since the last call, in order."""

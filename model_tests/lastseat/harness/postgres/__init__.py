@@ -10,9 +10,10 @@ Nothing here knows what the databases are used for, and nothing outside starts a
 
 from lastseat.harness.postgres.binaries import Binaries, NoPostgres, find, find_all
 from lastseat.harness.postgres.server import Server, ServerError, start
-from lastseat.harness.postgres.target import Target, TargetError, open_target
+from lastseat.harness.postgres.target import COMMITS_WAIT, Target, TargetError, open_target
 
 __all__ = [
+    "COMMITS_WAIT",
     "Binaries",
     "NoPostgres",
     "Server",

@@ -26,6 +26,14 @@ TERMINATE_MS = 5000
 DEADLOCK_TIMEOUT = cluster.SETTINGS["deadlock_timeout"]
 
 
+NOBODY = "lastseat_nobody"
+COMMITS_WAIT: Mapping[str, str] = {
+    "synchronous_standby_names": NOBODY,
+    "synchronous_commit": "local",
+}
+"""Settings of an embedded server on which a commit can be held between being done and being seen:
+it waits for a standby that never comes, in sessions that ask for that (synchronous_commit=on)."""
+
 Connection = psycopg.Connection[tuple[object, ...]]
 
 
@@ -54,6 +62,8 @@ class Target:
     _names: list[str] = field(factory=list, init=False)
     dsn: str = field(default="", init=False)
     """Connection string of the database, for its owner; on an embedded server the superuser."""
+    commits_wait: bool = field(default=False, init=False)
+    """Was the server started with ``COMMITS_WAIT``?"""
     deadlock_timeout: str = field(default="", init=False)
     """As sessions in the database have it, with its unit."""
 
@@ -246,6 +256,8 @@ def _equip(target: Target) -> None:
     target.dsn = target.new_database()
     try:
         with _connect(target.dsn) as connection:
+            standbys = connection.execute("SHOW synchronous_standby_names").fetchone()
+            target.commits_wait = standbys == (NOBODY,)
             row = connection.execute("SHOW deadlock_timeout").fetchone()
             assert row is not None
             target.deadlock_timeout = str(row[0])

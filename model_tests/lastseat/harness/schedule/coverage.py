@@ -26,6 +26,8 @@ class Coverage:
     """Pairs of turns whose order can be noticed, and that came in both."""
     forks: int = 0
     """Moves after which the server let now this client go on, now that one."""
+    commits: str = ""
+    """Did two of them overlap inside the server, or why not?"""
     interrupted: bool = False
     outcomes: Counter[str] = Factory(Counter)
     """How the schedules ended, told by whoever judges them, and how often."""

@@ -1,6 +1,7 @@
 """Decisions: the moves of a schedule, and the record by which it is run again.
 
-A client *starts* its next attempt, or its next held turn is *released*, or a fault meets that turn.
+A client *starts* its next attempt, or its next held turn is *released*, or its commit, which has
+been done and is not seen by others yet, is *finished*, or a fault meets its turn.
 Everything else (who gets which answer, who waits for whose lock, who wakes) follows, and is
 observed.
 """
@@ -16,11 +17,12 @@ from lastseat.harness.schedule.footprint import NOTHING, Footprint
 
 START = "start"
 RELEASE = "release"
+FINISH = "finish"
 
 
 @frozen
 class Decision:
-    """One move: what is done to which client; anything but start and release is a fault."""
+    """One move: what is done to which client; anything but start, release and finish is a fault."""
 
     move: str
     client: str
@@ -36,7 +38,7 @@ class Decision:
 
     @property
     def is_fault(self) -> bool:
-        return self.move not in {START, RELEASE}
+        return self.move not in {START, RELEASE, FINISH}
 
 
 @frozen

@@ -39,11 +39,15 @@ class _Session:
 @define
 class Sessions:
     """``above``: do sessions start above READ COMMITTED? ``triggers``: tables that have some;
-    ``known``: the server's own functions and keywords."""
+    ``known``: the server's own functions and keywords; ``deferred``: are there triggers that wait
+    for the commit?"""
 
     above: bool = False
     triggers: frozenset[str] = frozenset()
     known: frozenset[str] = frozenset()
+    deferred: bool = False
+    commits_work: bool = False
+    """Has a commit been seen that does more than to end what earlier turns have done?"""
     _sessions: dict[int, _Session] = Factory(dict)
 
     def touched(self, events: Iterable[GateEvent], named: Callable[[str], Things]) -> Footprint:
@@ -69,6 +73,8 @@ class Sessions:
         for statement in turn.statements:
             session.snapshot = session.snapshot or bool(_ABOVE.search(statement.sql))
             touched |= self._statement(statement, named)
+            if classify(statement.sql, self.known) is Kind.COMMIT:
+                touched |= self._commit_work(session)
         session.held |= touched.writes
         return touched | Footprint(snapshot=session.snapshot)
 
@@ -80,9 +86,16 @@ class Sessions:
             touched |= self._statement(statement, named)
         failed = answer.error is not None or answer.status == "E"
         rolled_back = "ROLLBACK" in answer.tags
+        self.commits_work |= self.deferred or (answer.status == "I" and bool(touched.writes))
         if failed or rolled_back or answer.status == "I":
             touched |= _ended(session, aborted=failed or rolled_back)
         return touched
+
+    def _commit_work(self, session: _Session) -> Footprint:
+        """What a COMMIT does before anybody sees it: deferred checks, those of SERIALIZABLE."""
+        if self.deferred or session.snapshot:
+            return Footprint(reads=session.held, writes=session.held)
+        return NOTHING
 
     def _statement(self, statement: Statement, named: Callable[[str], Things]) -> Footprint:
         kind = classify(statement.sql, self.known)
