@@ -17,6 +17,8 @@ from lastseat.harness.run import Run
 from lastseat.harness.scenario import Scenario
 from lastseat.harness.schedule.coverage import Coverage
 from lastseat.harness.schedule.interleavings import interleavings, to_the_end
+from lastseat.harness.script import script_of
+from lastseat.harness.shrinking import Example, Shrinking
 from lastseat.harness.stage import Stage
 from lastseat.harness.story import Story, tell
 from lastseat.harness.sweep import BASES, Sweep
@@ -25,6 +27,8 @@ from lastseat.harness.ways import Ways
 from lastseat.harness.witness import Witness
 
 _ENOUGH_RULES = 3
+_SHRINKING = 10.0  # seconds at most
+_TRIES = 5
 
 
 @frozen
@@ -150,9 +154,24 @@ class Campaign:
                 break
         return count
 
-    def judge_and_keep(self, run: Run) -> None:
-        """Judge a finished run; keep it if it is illegal."""
-        self._keep(self.judge(run))
+    def judge_and_keep(self, run: Run) -> bool:
+        """Judge a finished run; keep it if it is illegal. Was it legal?"""
+        return self._keep(self.judge(run))
+
+    def make_small(self, run: Run, seconds: float = _SHRINKING) -> int:
+        """Put a smaller run that breaks one of the same rules in the place of this one, which was
+        kept last; how many runs it took to find it."""
+        rules = self.convicted[-1].rules
+        shrinking = Shrinking(self.stage, lambda run: self._judge(run)[1].rules, rules, seconds)
+        example = shrinking.smallest(Example(run.scenario, tuple(script_of(run, run.steps))))
+        for _ in range(_TRIES):
+            again, _ = shrinking.run(example)
+            recorded, judged = self._judge(again)
+            if judged.rules & rules:
+                self.convicted.pop()
+                self._keep(self._convict(recorded, judged))
+                break
+        return shrinking.runs
 
     def judge(self, run: Run) -> Convicted | None:
         """Record a finished run, judge it, and count what it witnessed."""

@@ -11,6 +11,7 @@ from typing import NoReturn
 from lastseat.harness.commands import (
     check,
     explore,
+    hunt,
     model,
     mutants,
     replay,
@@ -28,7 +29,7 @@ from lastseat.harness.scenario import UnknownScenario
 from lastseat.harness.selection import MalformedKnownFailures, UnknownCase
 from lastseat.harness.verdict import INTERRUPTED, Verdict
 
-_COMMANDS = (verify, smoke, explore, truth, replay, mutants, check, vectors, model)
+_COMMANDS = (verify, smoke, explore, hunt, truth, replay, mutants, check, vectors, model)
 
 _EPILOG = """exit codes: 0 pass, 1 violation, 2 inconclusive, 3 usage or adapter error,
 130 interrupted without a violation"""

@@ -169,6 +169,16 @@ class Run:
         for client in self._waiting():
             yield from (Decision(fault, client) for fault in self.available(client))
 
+    def foreseen(self, decision: Decision) -> Footprint:
+        """What this move is going to touch, as far as its turn tells."""
+        connection = self._connection(decision.client)
+        if decision.move == START or connection is None:
+            return NOTHING
+        turn = connection.in_flight or next(iter(connection.held), None)
+        if turn is None:
+            return NOTHING
+        return self.stage.sessions.foreseen(connection.number, turn, self.names.mentioned)
+
     def will_ask(self, client: str) -> bool:
         """Has this client more to ask for?"""
         return bool(self._queues.get(client))

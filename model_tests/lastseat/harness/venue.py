@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from attrs import Factory, define, field
 
 from lastseat.harness.campaign import Campaign, Convicted
 from lastseat.harness.implementations.client import Implementation
-from lastseat.harness.postgres import Target
+from lastseat.harness.postgres import Target, open_target
 from lastseat.harness.scenario import CLIENTS, warm_up
 from lastseat.harness.stage import Stage, stage
 from lastseat.harness.sweep import Sweep
@@ -128,3 +129,16 @@ class Venue:
             )
             self._stage = self._stack.enter_context(setting)
         return self._stage
+
+
+@contextmanager
+def venue_for_worker(
+    implementation: Implementation, dsn: str, out: Path, in_process: bool, _: Callable[[Any], None]
+) -> Iterator[Venue]:
+    """A worker's own clients and database on a server, and its own folder."""
+    place = out / f"worker-{os.getpid()}"
+    with (
+        open_target(dsn) as target,
+        Venue(implementation, target, place, in_process=in_process) as venue,
+    ):
+        yield venue

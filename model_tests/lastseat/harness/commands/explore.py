@@ -6,10 +6,8 @@ import argparse
 import contextlib
 import itertools
 import os
-from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from attrs import evolve
@@ -25,7 +23,7 @@ from lastseat.harness.implementations.client import Implementation
 from lastseat.harness.postgres import COMMITS_WAIT, Target, open_target
 from lastseat.harness.scenario import SCENARIOS, Scenario, named
 from lastseat.harness.schedule.coverage import Coverage
-from lastseat.harness.venue import Found, Venue
+from lastseat.harness.venue import Found, Venue, venue_for_worker
 from lastseat.harness.verdict import Verdict
 from lastseat.harness.workers import Crew
 
@@ -111,7 +109,7 @@ def _classes(
         target = stack.enter_context(_target(args))
         if workers > 1:
             dsn = target.for_others()
-            setup = partial(_venue, implementation, dsn, out, args.in_process)
+            setup = partial(venue_for_worker, implementation, dsn, out, args.in_process)
             crew: Crew[Venue, Ran] = Crew(workers, setup)
             hands: Crew[Venue, Ran] | Own[Ran] = stack.enter_context(crew)
         else:
@@ -123,19 +121,6 @@ def _classes(
 def _target(args: argparse.Namespace) -> Target:
     """On a server of our own commits can be held; on the user's that is not ours to set."""
     return open_target(args.dsn, settings=None if args.dsn else COMMITS_WAIT)
-
-
-@contextlib.contextmanager
-def _venue(
-    implementation: Implementation, dsn: str, out: Path, in_process: bool, _: Callable[[Any], None]
-) -> Iterator[Venue]:
-    """A worker's own clients and database, and its own folder."""
-    place = out / f"worker-{os.getpid()}"
-    with (
-        open_target(dsn) as target,
-        Venue(implementation, target, place, in_process=in_process) as venue,
-    ):
-        yield venue
 
 
 def _all(

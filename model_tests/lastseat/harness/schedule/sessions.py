@@ -64,6 +64,15 @@ class Sessions:
                     touched |= Footprint(commits=ALL)  # or not: its last turn may land yet
         return touched
 
+    def foreseen(self, connection: int, turn: Turn, named: Callable[[str], Things]) -> Footprint:
+        """What a turn is going to touch on this connection, if nothing goes wrong."""
+        session, touched = self._of(connection), NOTHING
+        for statement in turn.statements:
+            touched |= self._statement(statement, named)
+            if classify(statement.sql, self.known) is Kind.COMMIT:
+                touched |= Footprint(commits=session.held) | self._commit_work(session)
+        return touched
+
     def _of(self, connection: int) -> _Session:
         return self._sessions.setdefault(connection, _Session(snapshot=self.above))
 

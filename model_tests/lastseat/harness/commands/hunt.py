@@ -1,0 +1,127 @@
+"""``lastseat hunt``: search beyond small scopes until something is found or the time is over."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import os
+import time
+from collections import Counter
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from lastseat.harness import report
+from lastseat.harness.commands import shared
+from lastseat.harness.hunting import Hunted, hunt
+from lastseat.harness.postgres import COMMITS_WAIT, open_target
+from lastseat.harness.venue import Venue, venue_for_worker
+from lastseat.harness.verdict import Verdict
+from lastseat.harness.workers import Crew
+
+FORMAT = "lastseat-hunt/1"
+_AT_ONCE = 20  # runs that a worker makes before it tells what they have come to
+
+
+def add(commands: shared.Commands[argparse.ArgumentParser]) -> None:
+    """The command's arguments."""
+    sub = commands.add_parser(
+        "hunt",
+        help="search beyond small scopes, for some minutes",
+        description="Draw scenarios of three and four clients, schedules and faults at random,"
+        " until a run is illegal, which is then made small (exit code 1), or the time is over (0)."
+        " A hunt never passes: it finds, or it says what it has looked at.",
+    )
+    shared.add_implementation(sub)
+    shared.add_server(sub)
+    sub.add_argument("--minutes", type=float, default=5.0, metavar="M", help="default: 5")
+    sub.add_argument("--seed", type=int, metavar="S", help="default: drawn, and told")
+    sub.add_argument("--workers", type=int, metavar="W", help="default: one per core")
+    sub.add_argument("--out", type=Path, metavar="DIR", help="where violations are saved")
+    sub.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> Verdict:
+    out, hunted = shared.out_folder(args), Hunted()
+    seed = args.seed if args.seed is not None else time.time_ns() % 1_000_000
+    began, interrupted = time.monotonic(), False
+    try:
+        _hunt(args, seed, out, hunted)
+    except KeyboardInterrupt:
+        interrupted = True
+    _tell(args, seed, time.monotonic() - began, out, hunted)
+    if interrupted:
+        raise shared.Interrupted(violated=bool(hunted.found.convicted))
+    if hunted.found.convicted:
+        return Verdict.VIOLATION
+    return Verdict.INCONCLUSIVE if hunted.found.reasons else Verdict.PASS
+
+
+def _hunt(args: argparse.Namespace, seed: int, out: Path, hunted: Hunted) -> None:
+    implementation = shared.implementation(args)
+    workers = args.workers or os.cpu_count() or 1
+    end = time.monotonic() + 60 * args.minutes
+    with contextlib.ExitStack() as stack:
+        settings = None if args.dsn else COMMITS_WAIT
+        target = stack.enter_context(open_target(args.dsn, settings=settings))
+        setup = partial(venue_for_worker, implementation, target.for_others(), out, args.in_process)
+        crew: Crew[Venue, Hunted] = stack.enter_context(Crew(workers, setup))
+        for first in itertools.count(step=_AT_ONCE):
+            while not crew.idle:
+                hunted.add(crew.finished()[1])
+            if hunted.found.convicted or time.monotonic() > end:
+                break
+            crew.submit(partial(hunt, range(first, first + _AT_ONCE), seed))
+        while crew.pending and not hunted.found.convicted:
+            hunted.add(crew.finished()[1])
+
+
+def _tell(args: argparse.Namespace, seed: int, seconds: float, out: Path, hunted: Hunted) -> None:
+    console = shared.console()
+    found = hunted.found
+    ended = "violation" if found.convicted else "budget spent"
+    data: dict[str, Any] = {
+        "format": FORMAT,
+        "ended": ended,
+        "seed": seed,
+        "seconds": round(seconds, 1),
+        "runs": hunted.runs,
+        "different_schedules": len(hunted.schedules),
+        "scenarios": dict(hunted.scenarios),
+        "clients": {str(n): count for n, count in hunted.clients.items()},
+        "strategies": dict(hunted.strategies),
+        "faults": dict(hunted.faults),
+        "faults_fired": dict(found.witness.fired),
+        "commits": hunted.commits,
+        "lock_waits": found.witness.contention,
+        "answers": {str(answer): count for answer, count in found.witness.answers.items()},
+        "reasons": list(dict.fromkeys(found.reasons)),
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "hunt.json").write_bytes(msgspec.json.format(msgspec.json.encode(data)))
+    speed = hunted.runs / seconds
+    lines = [
+        f"runs        {hunted.runs} in {seconds:.0f} s ({speed:.0f}/s)",
+        f"schedules   {len(hunted.schedules)} different ones",
+        f"scenarios   {_counted(hunted.scenarios)}",
+        f"clients     {_counted(Counter(data['clients']))}",
+        f"strategies  {_counted(hunted.strategies)}",
+        f"faults      {_counted(hunted.faults) or 'none'}",
+        f"commits     {hunted.commits}",
+        f"waits       {found.witness.contention} for another client's lock",
+        f"answers     {_counted(Counter(data['answers']))}",
+        *(f"but         {reason}" for reason in data["reasons"]),
+    ]
+    console.print("\n".join(lines), markup=False)
+    report.show_convictions(found.convicted, console)
+    if hunted.shrunk_in:
+        console.print(f"  made small in {hunted.shrunk_in} runs")
+    again = f"lastseat hunt {args.implementation} --seed {seed}"
+    console.print(f"ended       {ended}; again: {again}", markup=False)
+
+
+def _counted(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.most_common())
