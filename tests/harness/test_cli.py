@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,10 +16,12 @@ import pytest
 from lastseat.harness import cli
 from lastseat.harness.commands import explore
 from lastseat.harness.postgres import Server
+from lastseat.harness.stage import DEADLINE_MS, GRACE_MS
 from lastseat.harness.verdict import Verdict
 
 HERE = Path(__file__).parent
 MINIMAL = shlex.join([sys.executable, str(HERE / "adapters" / "minimal.py")])
+LASTSEAT = (sys.executable, "-m", "lastseat.harness.cli")
 COMMANDS = ("verify", "explore", "replay", "mutants", "model")
 PASS, VIOLATION, INCONCLUSIVE, ERROR = (0, 1, 2, 3)
 
@@ -25,7 +29,7 @@ PASS, VIOLATION, INCONCLUSIVE, ERROR = (0, 1, 2, 3)
 def lastseat(*args: object, cwd: Path, timeout: float = 120) -> "subprocess.CompletedProcess[str]":
     """Run the command in a process of its own, in an empty folder."""
     return subprocess.run(
-        [sys.executable, "-m", "lastseat.harness.cli", *map(str, args)],
+        [*LASTSEAT, *map(str, args)],
         cwd=cwd,
         capture_output=True,
         text=True,
@@ -187,6 +191,41 @@ def test_a_schedule_remembers_the_adapter_that_it_was_met_by(tmp_path: Path) -> 
     assert done.returncode == VIOLATION, done.stderr
     again = lastseat("replay", tmp_path / "out" / "violation-1.schedule.json", cwd=tmp_path)
     assert again.returncode == VIOLATION, again.stderr
+
+
+def test_who_looks_on_is_told_where_and_nothing_is_timed(tmp_path: Path) -> None:
+    done = lastseat("explore", "last-seat", "X01", "--workers", 1, "--out", "out", cwd=tmp_path)
+    assert done.returncode == VIOLATION, done.stderr
+    again = subprocess.Popen(
+        [*LASTSEAT, "replay", "out/violation-1.schedule.json", "--attach"],
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with again:
+        assert again.stdin is not None
+        assert again.stdout is not None
+        said = []
+        while "press Enter" not in (line := again.stdout.readline()):
+            assert line, said
+            said.append(line)
+        told = "".join(said)
+        assert "started by: " in told
+        (alice,) = re.findall(r"alice is process (\d+)", told)
+        # It is held, as by a debugger, for longer than it would be given otherwise.
+        os.kill(int(alice), signal.SIGSTOP)
+        again.stdin.write("\n")
+        again.stdin.flush()
+        held = DEADLINE_MS + GRACE_MS + 1000
+        with pytest.raises(subprocess.TimeoutExpired):
+            again.wait(held / 1000)
+        os.kill(int(alice), signal.SIGCONT)
+        rest = again.stdout.read()
+    assert again.returncode == VIOLATION
+    assert "every step came about as recorded" in rest
+    assert "capacity" in rest
+    assert "one outcome" not in rest
 
 
 def test_in_process_is_explored_by_threads_to_the_same_end(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def close(run: Run, *, seed: int | None = None) -> Recorded:
         {name: Resource(r.capacity) for name, r in run.instep.state.resources.items()},
         frozenset(Evidence),
         declared.promises,
-        float(DEADLINE_MS),
+        None if run.stage.unhurried else float(DEADLINE_MS),
         float(GRACE_MS),
     )
     events: list[Event] = [*run.events, *run.fault_lines(), *_finals(run)]

@@ -26,7 +26,7 @@ from lastseat.harness.names import Names
 from lastseat.harness.scenario import Scenario
 from lastseat.harness.schedule.decision import FINISH, RELEASE, START, Decision, Diverged, Step
 from lastseat.harness.schedule.footprint import NOTHING, Footprint
-from lastseat.harness.stage import DEADLINE_MS, GRACE_MS, Stage
+from lastseat.harness.stage import DAY_MS, DEADLINE_MS, GRACE_MS, Stage
 from lastseat.harness.stillness import Stillness
 from lastseat.spec import events as history
 from lastseat.spec.resource import State
@@ -302,6 +302,8 @@ class Run:
 
     def _given(self, client: str) -> float:
         """How many seconds the client has for an attempt."""
+        if self.stage.unhurried:
+            return DAY_MS / 1000
         return self.scenario.deadlines.get(client, DEADLINE_MS) / 1000
 
     def give_time(self) -> None:

@@ -7,7 +7,7 @@ is the last one.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -31,12 +31,16 @@ from lastseat.harness.implementations.protocol import (
 from lastseat.harness.judge.audit import ADVICE, Auditor, Reading
 from lastseat.harness.loop import Loop
 from lastseat.harness.names import Fresh
-from lastseat.harness.stage import DEADLINE_MS, GRACE_MS
+from lastseat.harness.stage import DAY_MS, DEADLINE_MS, GRACE_MS
 from lastseat.harness.ways import Ways
 from lastseat.spec.vocabulary import BOOKED, REJECTED, Answer, Outcome
 
 _PATIENCE = (DEADLINE_MS + GRACE_MS) / 1000  # seconds that an attempt may take
 _ENDING = 5.0  # seconds that an adapter is given to end
+
+
+Attach = Callable[[Mapping[str, Client]], None]
+"""Is shown clients, and returns when they may go on."""
 
 
 @frozen
@@ -60,6 +64,7 @@ class _Bench:
     asking: Asking
     backends: Backends
     stack: ExitStack
+    attach: Attach | None
     processes: dict[str, Process] = field(factory=dict)
     clients: dict[str, Client] = field(factory=dict)
     lines: dict[str, bytes] = field(factory=dict)
@@ -82,8 +87,8 @@ class _Bench:
     def ask(self, name: str, cmd: str, **fields: Any) -> dict[str, Any]:
         """The reply to a request, if it fits its schema; raises AdapterError."""
         client = self.clients[name]
-        within = {"within": _PATIENCE} if cmd == "attempt" else {}
-        client.call(cmd, **within, **fields)
+        hurried = cmd == "attempt" and self.attach is None
+        client.call(cmd, within=_PATIENCE if hurried else None, **fields)
         reply = client.reply
         assert reply is not None
         if wrong := schema.mistakes("reply", cmd, reply):
@@ -125,6 +130,7 @@ class _Overheard:
         self._begun = b""
         self.fileno, self.write = process.fileno, process.write
         self.last_words, self.kill = process.last_words, process.kill
+        self.pid = process.pid
 
     def read(self) -> bytes:
         data = self._process.read()
@@ -134,10 +140,17 @@ class _Overheard:
         return data
 
 
-def smoke(implementation: Implementation, dsn: str, beside: str, logs: Path) -> Iterator[Tried]:
+def smoke(
+    implementation: Implementation,
+    dsn: str,
+    beside: str,
+    logs: Path,
+    attach: Attach | None = None,
+) -> Iterator[Tried]:
     """Try every part of the protocol in turn, on an empty database.
 
-    ``dsn`` is how we reach it, ``beside`` how the adapter does, past the gate.
+    ``dsn`` is how we reach it, ``beside`` how the adapter does, past the gate. ``attach`` is shown
+    each client that runs attempts, once it has started; with it, nothing is timed.
     """
     logs.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
@@ -145,7 +158,8 @@ def smoke(implementation: Implementation, dsn: str, beside: str, logs: Path) -> 
         gate = stack.enter_context(Gate(loop, Upstream.parse(dsn)))
         asking = stack.enter_context(Asking(dsn))
         backends = Backends(asking)
-        bench = _Bench(implementation, dsn, beside, logs, loop, gate, asking, backends, stack)
+        here = (loop, gate, asking, backends, stack)
+        bench = _Bench(implementation, dsn, beside, logs, *here, attach)
         for part, needed, run in _PARTS:
             try:
                 run(bench)
@@ -192,7 +206,15 @@ def _connect(bench: _Bench) -> None:
 def _another(bench: _Bench, name: str) -> None:
     bench.begin(name)
     bench.ask(name, "start", protocol=PROTOCOL)
-    bench.ask(name, "connect", dsn=bench.gate.admit(name), deadline_ms=DEADLINE_MS)
+    if bench.attach is not None:
+        bench.clients[name].patience = DAY_MS / 1000
+        bench.attach({name: bench.clients[name]})
+    _connect_to(bench, name)
+
+
+def _connect_to(bench: _Bench, name: str) -> None:
+    deadline = DEADLINE_MS if bench.attach is None else DAY_MS
+    bench.ask(name, "connect", dsn=bench.gate.admit(name), deadline_ms=deadline)
 
 
 def _booked(bench: _Bench) -> None:
@@ -280,7 +302,7 @@ def _broken_connection(bench: _Bench) -> None:
 
 def _connect_again(bench: _Bench) -> None:
     before = {connection.number for connection in bench.gate.of("alice")}
-    bench.ask("alice", "connect", dsn=bench.gate.admit("alice"), deadline_ms=DEADLINE_MS)
+    _connect_to(bench, "alice")
     end = time.monotonic() + _ENDING
     while left := before & {connection.number for connection in bench.gate.of("alice")}:
         if time.monotonic() > end:

@@ -33,6 +33,9 @@ DEADLINE_MS = 5_000
 GRACE_MS = 2_000
 """How much later than its deadline an attempt may end before it counts as hung."""
 
+DAY_MS = 86_400_000
+"""A day: what everybody is given where somebody looks on with a debugger."""
+
 STEWARD = "steward"
 """The client that creates the schema, the resources and the prior bookings, past the gate."""
 
@@ -61,6 +64,8 @@ class Stage:
     _clients: dict[str, Client] = Factory(dict)
     _deadlines: dict[str, int] = Factory(dict)
     """In milliseconds, as each client was told last."""
+    unhurried: bool = False
+    """Is nothing timed, for somebody looks on with a debugger?"""
     pace: Pace = field(factory=Pace, init=False)
 
     def client(self, name: str) -> Client:
@@ -82,12 +87,17 @@ class Stage:
 
     def connect(self, name: str, deadline_ms: int = DEADLINE_MS) -> None:
         """Have the client drop its connections and make new ones when it needs them."""
+        if self.unhurried:
+            deadline_ms = DAY_MS
+            self._clients[name].patience = DAY_MS / 1000
         dsn = self.gate.admit(name)
         self._clients[name].call("connect", dsn=dsn, deadline_ms=deadline_ms)
         self._deadlines[name] = deadline_ms
 
     def give_time(self, deadlines: Mapping[str, int]) -> None:
         """From now on attempts have so many milliseconds; those of others as many as usual."""
+        if self.unhurried:
+            return
         for name in self._deadlines.keys() | deadlines.keys():
             self.client(name)
             wanted = deadlines.get(name, DEADLINE_MS)
@@ -140,6 +150,7 @@ def stage(
     in_process: bool = False,
     beside: str | None = None,
     commits_wait: bool = False,
+    unhurried: bool = False,
 ) -> Iterator[Stage]:
     """Set the stage on the database ``dsn`` and clear it in the end.
 
@@ -184,6 +195,7 @@ def stage(
             log_dir,
             in_process,
             held,
+            unhurried=unhurried,
         )
         ways = Ways(gate, backends, loop)
         made.ready(names)

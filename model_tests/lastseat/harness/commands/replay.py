@@ -30,10 +30,13 @@ def add(commands: shared.Commands[argparse.ArgumentParser]) -> None:
     sub.add_argument("file", type=Path, metavar="FILE", help="a .schedule.json file")
     sub.add_argument("--adapter", metavar="COMMAND", help="its implementation, if an adapter")
     shared.add_server(sub)
-    sub.set_defaults(run=lambda args: replay(args.file, args.adapter, args.dsn))
+    shared.add_attach(sub)
+    sub.set_defaults(
+        run=lambda args: replay(args.file, args.adapter, args.dsn, looked_on=args.attach)
+    )
 
 
-def replay(file: Path, adapter: str | None, dsn: str | None) -> Verdict:
+def replay(file: Path, adapter: str | None, dsn: str | None, *, looked_on: bool = False) -> Verdict:
     """Run a saved schedule again, step by step; tells how often it took to come about."""
     console = shared.console()
     schedule = record.read_schedule(file.read_bytes())
@@ -49,12 +52,15 @@ def replay(file: Path, adapter: str | None, dsn: str | None) -> Verdict:
             names=names,
             beside=target.over_tcp(target.dsn),
             commits_wait=target.commits_wait,
+            unhurried=looked_on,
         ) as ready,
     ):
         if any(step.decision.move == FINISH for step in schedule.steps):
             ready.hold_commits()
         campaign = Campaign(ready, out)
         campaign.warm_up(warm_up(names))
+        if looked_on:
+            shared.attach(implementation)({name: ready.client(name) for name in names})
         for attempt in range(1, _TRIES + 1):
             run = Run(ready, schedule.scenario)
             try:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import shlex
+import sys
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from rich.console import Console
 
-from lastseat.harness.implementations.client import Implementation
+from lastseat.harness.implementations.client import Client, Implementation
 from lastseat.harness.registry import resolve
 
 Commands = argparse._SubParsersAction  # noqa: SLF001 - argparse gives it no public name
@@ -55,6 +58,28 @@ def add_server(sub: argparse.ArgumentParser) -> None:
         "--dsn",
         help="work on this server, in a database of our own (default: a server of our own)",
     )
+
+
+def add_attach(sub: argparse.ArgumentParser) -> None:
+    """Does somebody want to look on?"""
+    sub.add_argument(
+        "--attach",
+        action="store_true",
+        help="say which processes to attach a debugger to, wait for Enter, and time nothing",
+    )
+
+
+def attach(implementation: Implementation) -> Callable[[Mapping[str, Client]], None]:
+    """Tells where these clients are to be found, and waits until the user wants to go on."""
+
+    def wait(clients: Mapping[str, Client]) -> None:
+        print(f"started by: {shlex.join(implementation.command)}")
+        for name, client in clients.items():
+            print(f"  {name} is process {client.pid}: gdb -p {client.pid}, or your debugger's way")
+        print("nothing is timed from here on; press Enter to go on", flush=True)
+        sys.stdin.readline()
+
+    return wait
 
 
 def out_folder(args: argparse.Namespace) -> Path:

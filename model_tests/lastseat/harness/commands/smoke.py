@@ -22,18 +22,24 @@ def add(commands: shared.Commands[argparse.ArgumentParser]) -> None:
     shared.add_implementation(sub)
     shared.add_server(sub)
     sub.add_argument("--out", type=Path, metavar="DIR", help="where the adapter's logs go")
+    shared.add_attach(sub)
     sub.set_defaults(
-        run=lambda args: try_it(shared.implementation(args), args.dsn, shared.out_folder(args))
+        run=lambda args: try_it(
+            shared.implementation(args), args.dsn, shared.out_folder(args), looked_on=args.attach
+        )
     )
 
 
-def try_it(implementation: Implementation, dsn: str | None, out: Path) -> Verdict:
+def try_it(
+    implementation: Implementation, dsn: str | None, out: Path, *, looked_on: bool = False
+) -> Verdict:
     """Try each part of the protocol, and print what is wrong with it."""
+    attach = shared.attach(implementation) if looked_on else None
     console = shared.console()
     wrong = 0
     with open_target(dsn) as target:
         beside = Upstream.parse(target.over_tcp(target.dsn)).url
-        for tried in smoke(implementation, target.dsn, beside, out / "logs"):
+        for tried in smoke(implementation, target.dsn, beside, out / "logs", attach):
             if not tried.mistake:
                 console.print(f"  [green]right[/]  {tried.part}")
                 continue

@@ -47,6 +47,10 @@ class Implementation:
 class Transport(Protocol):
     """A way to a client: requests in, reply lines out."""
 
+    @property
+    def pid(self) -> int:
+        """The process that it runs in."""
+
     def fileno(self) -> int: ...
     def write(self, data: bytes) -> None:
         """Send a request; raises OSError if the client takes no more."""
@@ -85,6 +89,10 @@ class Process:
         self._requests: IO[bytes] = self._child.stdin
         self._replies: IO[bytes] = self._child.stdout
         os.set_blocking(self._replies.fileno(), False)
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
 
     def fileno(self) -> int:
         return self._replies.fileno()
@@ -147,6 +155,10 @@ class Thread:
                 told = "".join(traceback.format_exception(error))
                 self._failure = f"; its last words: {told}"
 
+    @property
+    def pid(self) -> int:
+        return os.getpid()
+
     def fileno(self) -> int:
         return self._ours.fileno()
 
@@ -187,7 +199,14 @@ class Client:
         self._reply: dict[str, Any] | None = None
         self._failure: AdapterError | None = None
         self._watched = True
+        self.patience = 30.0
+        """How many seconds a reply is waited for, where nothing else is said."""
         loop.watch(self._transport, self._ready)
+
+    @property
+    def pid(self) -> int:
+        """The process that it runs in."""
+        return self._transport.pid
 
     @property
     def reply(self) -> dict[str, Any] | None:
@@ -213,12 +232,13 @@ class Client:
             self._fail(self._last_words())
             raise AdapterError(str(self._failure)) from error
 
-    def call(self, cmd: str, within: float = 30.0, **fields: Any) -> Any:
+    def call(self, cmd: str, within: float | None = None, **fields: Any) -> Any:
         """Send a request and wait for its result, ``within`` seconds. Raises AdapterError.
 
         To ``attempt`` the reply may be an exception instead, for which ``reply`` is to be read.
         """
         self.send(cmd, **fields)
+        within = self.patience if within is None else within
         end = time.monotonic() + within
         while (reply := self.reply) is None:
             left = end - time.monotonic()
