@@ -44,7 +44,7 @@ class Statement:
     """By their ids."""
     wrong: tuple[str, ...]
     """What is convicted: broken lives of the model by their names (see ``broken``), and wrong
-    implementations by their numbers (see ``lastseat mutants``)."""
+    implementations by theirs (see ``lastseat mutants``)."""
 
 
 def _read(text: str) -> Iterator[Statement]:
