@@ -408,6 +408,43 @@ def test_each_is_judged_by_its_own_statements() -> None:
     assert "«INSERT»" in violation.explanation
 
 
+TOGETHER = """
+    1: BEGIN → ok
+    1: INSERT → ok
+    1: INSERT → ok
+    1: COMMIT → {}
+    answer: {}
+"""
+"""Two attempts of which the second one's write comes last, and the first one ends it for both."""
+
+
+def together(commit: str, answer: str) -> list[tuple[str, Rule]]:
+    attempt, exchanges = history(TOGETHER.format(commit, answer))
+    exchanges[2] = evolve(exchanges[2], attempt="b")
+    found = judge([attempt, evolve(attempt, name="b")], exchanges)
+    return sorted((each.attempt, each.rule) for each in found)
+
+
+@pytest.mark.parametrize(
+    ("commit", "answer"),
+    [("ok", "BOOKED"), ("lost", "IN DOUBT"), ("rolled back", "INFRASTRUCTURE")],
+)
+def test_the_end_of_a_transaction_is_that_of_all_who_wrote_in_it(commit: str, answer: str) -> None:
+    assert together(commit, answer) == []
+
+
+@pytest.mark.parametrize(
+    ("commit", "answer", "rule"),
+    [
+        ("lost", "BOOKED", Rule.NOTHING_BEFORE_THE_COMMIT),
+        ("lost", "INFRASTRUCTURE", Rule.DOUBT_WHERE_DUE),
+        ("rolled back", "BOOKED", Rule.NO_SWALLOWED_ERROR),
+    ],
+)
+def test_and_what_is_wrong_of_one_is_wrong_of_all(commit: str, answer: str, rule: Rule) -> None:
+    assert together(commit, answer) == [("a", rule), ("b", rule)]
+
+
 def test_a_rule_has_a_title_and_a_sentence() -> None:
     assert {rule.title for rule in Rule} == {
         "no hidden retry",

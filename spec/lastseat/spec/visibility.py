@@ -141,14 +141,29 @@ def judge(
 ) -> Iterator[Violation]:
     """Every violation of a rule by one of the attempts; ``snapshots`` in the order of time."""
     yield from compensations(exchanges, snapshots)
-    of: dict[str, list[Exchange]] = {}
-    for exchange in exchanges:
-        of.setdefault(exchange.attempt, []).append(exchange)
+    of = _concerning(exchanges)
     for attempt in attempts:
         for rule, broken in RULES.items():
             explanation = broken(attempt, of.get(attempt.name, []))
             if explanation is not None:
                 yield Violation(rule, attempt.name, explanation)
+
+
+def _concerning(exchanges: Sequence[Exchange]) -> dict[str, list[Exchange]]:
+    """The exchanges that concern each attempt: its own, and how each transaction ended in which it
+    wrote. Several attempts may write in one transaction, and one of them, or nobody, ends it."""
+    writers: dict[int, set[str]] = {}
+    for exchange in exchanges:
+        if exchange.does is Does.WRITE:
+            writers.setdefault(exchange.transaction, set()).add(exchange.attempt)
+    of: dict[str, list[Exchange]] = {}
+    for exchange in exchanges:
+        concerned = {exchange.attempt}
+        if exchange.does in (Does.COMMIT, Does.ROLLBACK):
+            concerned |= writers.get(exchange.transaction, set())
+        for name in concerned:
+            of.setdefault(name, []).append(exchange)
+    return of
 
 
 def hidden_retry(attempt: Attempt, exchanges: Sequence[Exchange]) -> str | None:
