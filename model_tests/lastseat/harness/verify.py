@@ -157,14 +157,21 @@ def run_case(case: Case, venue: Venue, result: Verification) -> Result:
     began, found = time.monotonic(), Found()
     error, whole = None, False
     try:
-        case.run(venue, found)
-        whole = True
-    except AdapterError as failure:
-        if case.ours:
-            raise
-        error = str(failure)
+        error = attempt_case(case, venue, found)
+        whole = error is None
     finally:
         seconds = time.monotonic() - began
         done = Result(case, found, seconds, result.known.reason(case.id), error, whole)
         result.results.append(done)
     return done
+
+
+def attempt_case(case: Case, venue: Venue, found: Found) -> str | None:
+    """Run a case; what the adapter did that none may do, if it did."""
+    try:
+        case.run(venue, found)
+    except AdapterError as failure:
+        if case.ours:
+            raise
+        return str(failure)
+    return None

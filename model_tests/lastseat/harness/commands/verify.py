@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import random
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from lastseat.harness.documents.keep import Keeping, keep
 from lastseat.harness.implementations.client import Implementation
 from lastseat.harness.postgres import open_target
 from lastseat.harness.selection import Known, Selection, read_known
+from lastseat.harness.spread import Desk, run_spread
 from lastseat.harness.venue import Venue
 from lastseat.harness.verdict import Verdict
 from lastseat.harness.verify import Verification, run_cases
@@ -29,6 +31,12 @@ def add(commands: shared.Commands[argparse.ArgumentParser]) -> None:
     sub.add_argument("--profile", choices=sorted(PROFILES), default="quick")
     sub.add_argument("--out", type=Path, metavar="DIR", help="where the report goes")
     sub.add_argument("--seed", type=int, default=None, help="of the Hypothesis machine")
+    sub.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="how many share the work (default: one a core; one on a server of yours)",
+    )
     sub.add_argument("--list-cases", action="store_true", help="list the ids of the cases")
     for option, words in (("--select", "run only"), ("--deselect", "do not run")):
         sub.add_argument(
@@ -63,6 +71,7 @@ def _run(args: argparse.Namespace) -> Verdict:
         seed,
         selection,
         known,
+        workers=args.workers or (1 if args.dsn else os.cpu_count() or 1),
         in_process=args.in_process,
     )
 
@@ -91,6 +100,7 @@ def verify(
     selection: Selection,
     known: Known,
     *,
+    workers: int = 1,
     in_process: bool = False,
 ) -> Verdict:
     """The main job, with progress and a report; raises Interrupted."""
@@ -102,11 +112,16 @@ def verify(
         chosen, result.deselected = selection.split(cases(profile))
         console.print(f"[bold]lastseat verify[/] {escape(implementation.name)} on {result.server}")
         try:
-            with (
-                report.progress(console) as watcher,
-                Venue(implementation, target, out, seed, watcher.run_done, in_process) as venue,
-            ):
-                run_cases(chosen, venue, result, Keeping(result, watcher))
+            with report.progress(console) as watcher:
+                keeping = Keeping(result, watcher)
+                if workers > 1:
+                    dsn = target.for_others()
+                    desk = Desk(implementation, dsn, out, seed, profile.name, in_process)
+                    run_spread(chosen, desk, workers, result, keeping)
+                else:
+                    place = Venue(implementation, target, out, seed, watcher.run_done, in_process)
+                    with place as venue:
+                        run_cases(chosen, venue, result, keeping)
         except KeyboardInterrupt:
             raise shared.Interrupted(violated=bool(result.convicted)) from None
         except Exception as error:

@@ -1,0 +1,97 @@
+"""The cases of a verification spread over workers: the same is found, and nothing gets lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lastseat.harness.campaign import Convicted
+from lastseat.harness.cases import PROFILES, Case, cases
+from lastseat.harness.judge.verdict import Finding
+from lastseat.harness.postgres import Target
+from lastseat.harness.registry import resolve
+from lastseat.harness.spread import Came, Desk, RunDone, Together, run_spread
+from lastseat.harness.venue import Found, Venue
+from lastseat.harness.verdict import Verdict
+from lastseat.harness.verify import Result, Verification, Watcher, run_cases
+
+CHOSEN = ("explore/last-seat", "explore/room-for-both", "faults/last-seat/lose-answer")
+CONVICTED = Convicted(
+    (Finding("capacity", "It fits.", ("alice-1",), "2 of 1"),), (), Path("x.json"), "last-seat"
+)
+
+
+class Ends(Watcher):
+    """Remembers the order in which cases are said to end."""
+
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+        self.runs = 0
+
+    def run_done(self) -> None:
+        self.runs += 1
+
+    def ends(self, result: Result) -> None:
+        self.ids.append(result.case.id)
+
+
+def found(result: Verification) -> list[tuple[object, ...]]:
+    return [(r.case.id, r.verdict, r.found.did, r.found.witness.met) for r in result.results]
+
+
+def together(*ids: str) -> tuple[Together, list[Case], Ends]:
+    chosen = [Case(name, "", lambda venue, found: None) for name in ids]
+    result = Verification("it", "", "quick", 0, Path(), not_run=list(chosen))
+    watcher = Ends()
+    return Together(chosen, result, watcher), chosen, watcher
+
+
+@pytest.mark.parametrize("name", ["optimistic", "lastseat.harness.mutants.rows:lock_and_sum_at_once"])
+def test_two_workers_find_what_one_finds(target: Target, tmp_path: Path, name: str) -> None:
+    implementation = resolve(name)
+    chosen = [case for case in cases(PROFILES["quick"]) if case.id in CHOSEN]
+    alone = Verification("it", "", "quick", 0, tmp_path)
+    with Venue(implementation, target, tmp_path / "alone") as venue:
+        run_cases(chosen, venue, alone, Watcher())
+    shared, watcher = Verification("it", "", "quick", 0, tmp_path), Ends()
+    desk = Desk(implementation, target.for_others(), tmp_path / "shared", 0, "quick")
+    run_spread(chosen, desk, 2, shared, watcher)
+    if name == "optimistic":
+        assert found(shared) == found(alone)
+    else:
+        assert shared.convicted
+    assert [r.verdict for r in shared.results] == [r.verdict for r in alone.results]
+    assert watcher.ids == list(CHOSEN)
+    assert watcher.runs >= sum(result.found.witness.runs for result in shared.results)
+    assert shared.finished
+    assert not shared.not_run
+
+
+def test_results_are_told_in_the_order_of_the_cases() -> None:
+    work, (one, two), watcher = together("one", "two")
+    work.took(two, Came(Found(), None, 0.1))
+    work.show()
+    assert watcher.ids == []
+    work.took(one, Came(Found(), None, 0.1))
+    work.show()
+    assert watcher.ids == ["one", "two"]
+    assert [result.case.id for result in work.result.results] == ["one", "two"]
+
+
+def test_a_violation_in_a_case_that_is_broken_off_stays_one() -> None:
+    work, _, _ = together("one", "two")
+    work.heard(RunDone("two", ()))
+    work.heard(RunDone("two", (CONVICTED,)))
+    work.broken_off()
+    assert work.result.convicted == [CONVICTED]
+    assert work.result.verdict() is Verdict.VIOLATION
+    assert [case.id for case in work.result.not_run] == ["one"]
+
+
+def test_what_a_case_tells_early_is_not_told_twice() -> None:
+    work, (one,), _ = together("one")
+    work.heard(RunDone("one", (CONVICTED,)))
+    work.took(one, Came(Found(convicted=[CONVICTED]), None, 0.1))
+    work.broken_off()
+    assert work.result.convicted == [CONVICTED]
