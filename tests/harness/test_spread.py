@@ -47,7 +47,7 @@ def together(*ids: str) -> tuple[Together, list[Case], Ends]:
     return Together(chosen, result, watcher), chosen, watcher
 
 
-@pytest.mark.parametrize("name", ["optimistic", "lastseat.harness.mutants.rows:lock_and_sum_at_once"])
+@pytest.mark.parametrize("name", ["optimistic", "X03"])
 def test_two_workers_find_what_one_finds(target: Target, tmp_path: Path, name: str) -> None:
     implementation = resolve(name)
     chosen = [case for case in cases(PROFILES["quick"]) if case.id in CHOSEN]
@@ -61,6 +61,7 @@ def test_two_workers_find_what_one_finds(target: Target, tmp_path: Path, name: s
         assert found(shared) == found(alone)
     else:
         assert shared.convicted
+    assert not alone.errors
     assert [r.verdict for r in shared.results] == [r.verdict for r in alone.results]
     assert watcher.ids == list(CHOSEN)
     assert watcher.runs >= sum(result.found.witness.runs for result in shared.results)
