@@ -10,14 +10,20 @@ import pytest
 
 from lastseat.harness.campaign import Campaign
 from lastseat.harness.cases import PROFILES, briefly, until_convicted
-from lastseat.harness.mutants.catalogue import CANARIES, CONFORMING, MUTANTS, Mutant, named
+from lastseat.harness.mutants import conforming, made, survivors
+from lastseat.harness.mutants.catalogue import (
+    ALL_RULES,
+    CANARIES,
+    CONFORMING,
+    MUTANTS,
+    Mutant,
+    named,
+)
+from lastseat.harness.mutants.matrix import fate
+from lastseat.harness.mutants.stress import stress
 from lastseat.harness.postgres import Target
 from lastseat.harness.stage import Stage
 from lastseat.harness.venue import Venue
-from lastseat.spec import visibility
-from lastseat.spec.rules import Rule
-
-RULES = {rule.value for rule in Rule} | {rule.title for rule in visibility.Rule}
 
 
 def names(mutants: tuple[Mutant, ...]) -> list[str]:
@@ -48,10 +54,47 @@ def test_a_right_one_on_the_same_bare_schema_is_convicted_of_nothing(
     assert (campaign.convicted, campaign.disagreements, campaign.diverged) == ([], [], 0)
 
 
+def test_made_ones_are_many_and_none_is_stillborn() -> None:
+    texts = made.everything()
+    assert len(texts) >= 60
+    assert len(set(texts.values())) == len(texts)
+    assert not [name for name, text in texts.items() if made.stillborn(text)]
+
+
+def test_a_made_one_is_changed_in_the_process_that_hosts_it() -> None:
+    origin, changed = conforming.guarded_update, getattr(made, "guarded-update/drop-room-1")
+    assert changed.AUDIT == origin.AUDIT
+    assert changed.mechanism.__code__.co_names == origin.mechanism.__code__.co_names
+    assert "booked + %s <= capacity" in conforming.IF_ROOM
+    assert "booked + %s <= capacity" not in changed.mechanism.__globals__["IF_ROOM"]
+
+
+def test_who_survives_is_a_made_one_and_has_a_reason() -> None:
+    assert survivors.read().keys() <= made.everything().keys()
+    assert all(survivors.read().values())
+
+
+def test_a_fate_tells_who_convicted_it_and_what_threads_would_have_found(
+    target: Target, tmp_path: Path
+) -> None:
+    found = fate("X25", "quick", tmp_path, "explore/", True, (target, lambda _: None))
+    assert found.as_it_should
+    assert (found.case, found.error) == ("explore/last-seat", "")
+    assert {"capacity", "counter"} <= {*found.rules}
+    assert found.stressed is not None
+    assert "capacity" in found.stressed.rules
+
+
+def test_threads_object_to_nothing_that_is_right(target: Target) -> None:
+    factory = named(["guarded-update"])[0].implementation.factory
+    assert factory is not None
+    assert stress(factory, target.new_database(), 1.0).rules == ()
+
+
 def test_what_a_wrong_implementation_breaks_are_rules_that_there_are() -> None:
     for mutant in MUTANTS:
         assert mutant.breaks, mutant.name
-        assert mutant.breaks <= RULES, mutant.name
+        assert mutant.breaks <= ALL_RULES, mutant.name
     assert not any(mutant.breaks for mutant in CONFORMING)
 
 

@@ -22,6 +22,7 @@ from lastseat.harness.commands import (
 )
 from lastseat.harness.commands.shared import Interrupted
 from lastseat.harness.implementations.protocol import AdapterError
+from lastseat.harness.mutants.made import UnknownMutant
 from lastseat.harness.postgres import NoPostgres, ServerError, TargetError
 from lastseat.harness.postgres.identity import NoIdentity
 from lastseat.harness.record import MalformedSchedule
@@ -67,7 +68,7 @@ _MISTAKES = (
     TargetError,
     UnknownCase,
     UnknownScenario,
-    mutants.UnknownMutant,
+    UnknownMutant,
 )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from lastseat.harness.implementations.client import Implementation
 from lastseat.harness.implementations.protocol import AdapterError
+from lastseat.harness.mutants import made
 from lastseat.harness.mutants.catalogue import CONFORMING, MUTANTS
 
 BUILT_IN: Mapping[str, Implementation] = {
@@ -21,7 +22,10 @@ _ADAPTER = "--adapter "
 
 
 def resolve(name: str, adapter: str | None = None) -> Implementation:
-    """The implementation that is meant; raises AdapterError with the names there are."""
+    """The implementation that is meant; raises AdapterError with the names there are.
+
+    Raises UnknownMutant where a made one is meant that there is not.
+    """
     if adapter is None and name.startswith(_ADAPTER):  # as a schedule remembers it
         adapter = name.removeprefix(_ADAPTER)
     if adapter is not None:
@@ -29,6 +33,8 @@ def resolve(name: str, adapter: str | None = None) -> Implementation:
     if name in BUILT_IN:
         return BUILT_IN[name]
     module, colon, _ = name.partition(":")
+    if module == "made":
+        return made.named(name).implementation
     if not colon:
         known = ", ".join(BUILT_IN)
         raise AdapterError(

@@ -3,93 +3,143 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import os
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rich.table import Table
+import msgspec
+from rich.markup import escape
 
-from lastseat.harness import report
-from lastseat.harness.cases import PROFILES, of_implementation
+from lastseat.harness.cases import PROFILES
 from lastseat.harness.commands import shared
+from lastseat.harness.mutants import made, survivors
 from lastseat.harness.mutants.catalogue import CONFORMING, MUTANTS, Mutant
-from lastseat.harness.postgres import Target, open_target
-from lastseat.harness.venue import Venue
-from lastseat.harness.verdict import Verdict
-from lastseat.harness.verify import Verification, Watcher, run_cases
-
-
-class UnknownMutant(Exception):
-    """None has that name; the message lists those that there are."""
+from lastseat.harness.mutants.matrix import Fate, as_json, fates, find
+from lastseat.harness.verdict import Verdict, worst
 
 
 def add(commands: shared.Commands[argparse.ArgumentParser]) -> None:
     """The command's arguments."""
     sub = commands.add_parser("mutants", help="are wrong implementations convicted?")
     sub.add_argument("--list", action="store_true", help="list them")
-    sub.add_argument("names", nargs="*", metavar="NAME", help="only these")
+    sub.add_argument("names", nargs="*", metavar="NAME", help="only these (default: all listed)")
+    sub.add_argument(
+        "--made", action="store_true", help="those that are made from right ones, mechanically"
+    )
+    sub.add_argument(
+        "--without-input", action="store_true", help="not those that are wrong about invalid input"
+    )
+    sub.add_argument(
+        "--explore", action="store_true", help="by interleavings alone, in all scenarios"
+    )
+    sub.add_argument("--profile", choices=sorted(PROFILES), default="quick")
+    sub.add_argument(
+        "--without-stress",
+        action="store_true",
+        help="do not see whether free-running threads would have found it, too",
+    )
+    sub.add_argument("--minutes", type=float, help="begin no other one after so many")
+    sub.add_argument("--workers", type=int, default=os.cpu_count(), metavar="N")
+    sub.add_argument("--out", type=Path, default=Path(".lastseat", "mutants"), metavar="DIR")
     shared.add_server(sub)
     sub.set_defaults(run=_run)
 
 
 def _run(args: argparse.Namespace) -> Verdict:
+    chosen = _chosen(args)
     if args.list:
-        return list_mutants()
-    return mutants(args.names, args.dsn, Path(".lastseat", "mutants"))
+        return list_mutants(chosen)
+    deadline = None if args.minutes is None else time.monotonic() + 60 * args.minutes
+    found = fates(
+        [mutant.name for mutant in chosen],
+        "full" if args.explore else args.profile,
+        dsn=args.dsn,
+        out=args.out,
+        workers=args.workers,
+        only="explore/" if args.explore else "",
+        with_stress=not args.without_stress,
+        deadline=deadline,
+    )
+    return show(chosen, found, args.out)
 
 
-def list_mutants() -> Verdict:
-    """The wrong implementations, and the right ones beside them."""
-    table = Table("name", "what it does", "promise", "rules that may convict it", box=None)
-    for mutant in (*MUTANTS, *CONFORMING):
-        rules = ", ".join(sorted(mutant.breaks)) or "none: it is right"
-        table.add_row(mutant.name, mutant.does, mutant.promise, rules)
-    shared.console().print(table)
+def _chosen(args: argparse.Namespace) -> Sequence[Mutant]:
+    """Raises UnknownMutant."""
+    if args.names:
+        return [find(name) for name in args.names]
+    if args.made:
+        return [made.named(name) for name in made.everything()]
+    wrong = (m for m in MUTANTS if not (args.without_input and m.about_input))
+    return [*CONFORMING, *wrong]
+
+
+def list_mutants(chosen: Sequence[Mutant]) -> Verdict:
+    """What each of them does."""
+    for mutant in chosen:
+        print(f"{mutant.name:<20} {mutant.does}")
+        if mutant.promise:
+            print(f"{'':<20} broken: {mutant.promise}")
+            print(f"{'':<20} convicted by: {', '.join(sorted(mutant.breaks))}")
     return Verdict.PASS
 
 
-def mutants(names: Sequence[str], dsn: str | None, out: Path) -> Verdict:
-    """Verify each of them like any implementation; every wrong one must be convicted.
-
-    Raises UnknownMutant.
-    """
-    known = {mutant.name for mutant in (*MUTANTS, *CONFORMING)}
-    if unknown := ", ".join(sorted(set(names) - known)):
-        raise UnknownMutant(f"no mutant is called {unknown}; there are {', '.join(sorted(known))}")
-    console = shared.console()
-    table = Table("name", "verdict", "by the rules", "runs", "seconds", box=None, pad_edge=False)
-    verdict = Verdict.PASS
-    with open_target(dsn) as target, report.progress(console) as watcher:
-        for mutant in (*MUTANTS, *CONFORMING):
-            if not names or mutant.name in names:
-                result = _verified(mutant, target, out / mutant.name, watcher)
-                table.add_row(*_row(mutant, result))
-                if not _as_it_should(mutant, result):
-                    verdict = Verdict.VIOLATION
-    console.print(table)
-    return verdict
+def show(chosen: Sequence[Mutant], found: Iterator[Fate], out: Path) -> Verdict:
+    """A line for each as it comes, the whole as JSON, and a verdict on ourselves."""
+    console, known = shared.console(), survivors.read()
+    console.print(_HEAD, style="bold")
+    fates: list[Fate] = []
+    for fate in found:
+        fates.append(fate)
+        console.print(escape(_line(fate, known)))
+        _write(fates, out)
+    for words in _summary(fates, len(chosen)):
+        console.print(words)
+    if any(not _right(fate, known) for fate in fates):
+        return Verdict.VIOLATION
+    return worst(*([Verdict.INCONCLUSIVE] if len(fates) < len(chosen) else []))
 
 
-def _verified(mutant: Mutant, target: Target, out: Path, watcher: Watcher) -> Verification:
-    profile = PROFILES["quick"]
-    result = Verification(mutant.name, target.describe(), profile.name, 0, out)
-    with Venue(mutant.implementation, target, out, progress=watcher.run_done) as venue:
-        run_cases(of_implementation(profile), venue, result, watcher)
-    return result
+_HEAD = (
+    f"{'mutant':<44} {'convicted by':<34} {'schedules':>9} {'seconds':>8}  "
+    f"{'32 threads: rounds':>18} {'seconds':>8}  rules"
+)
 
 
-def _rules(result: Verification) -> frozenset[str]:
-    return frozenset[str]().union(*(convicted.rules for convicted in result.convicted))
+def _line(fate: Fate, known: survivors.Reasons) -> str:
+    by = fate.case or "-"
+    threads = f"{'':>18} {'':>8}"
+    if fate.stressed is not None:
+        rounds = str(fate.stressed.rounds) if fate.stressed.rules else "not found"
+        threads = f"{rounds:>18} {fate.stressed.seconds:>8.1f}"
+    told = ", ".join(fate.rules) or "; ".join([*fate.reasons, *filter(None, [fate.error])])
+    if not _right(fate, known):
+        told += "  WRONG"
+    elif fate.wrong and not fate.convicted:
+        told = f"survives: {known[fate.name]}"
+    return f"{fate.name:<44} {by:<34} {fate.schedules:>9} {fate.seconds:>8.1f}  {threads}  {told}"
 
 
-def _as_it_should(mutant: Mutant, result: Verification) -> bool:
-    if mutant.breaks:
-        return bool(_rules(result) & mutant.breaks)
-    return not result.convicted and not result.reasons
+def _right(fate: Fate, known: survivors.Reasons) -> bool:
+    """Is it as it should be? Some made ones behave like what they were made from."""
+    return fate.as_it_should or (fate.name in known and not fate.convicted and not fate.error)
 
 
-def _row(mutant: Mutant, result: Verification) -> Sequence[str]:
-    seconds = sum(each.seconds for each in result.results)
-    said = "convicted" if result.convicted else "; ".join(result.reasons) or "nothing found"
-    good = "" if _as_it_should(mutant, result) else "  (WRONG)"
-    rules = ", ".join(sorted(_rules(result)))
-    return mutant.name, said + good, rules, str(result.witness.runs), f"{seconds:.1f}"
+def _summary(fates: Sequence[Fate], asked: int) -> Iterator[str]:
+    wrong = [fate for fate in fates if fate.wrong]
+    convicted = [fate for fate in wrong if fate.convicted]
+    yield f"convicted: {len(convicted)} of {len(wrong)} that are wrong"
+    if right := [fate for fate in fates if not fate.wrong]:
+        yield f"not convicted: {sum(not f.convicted for f in right)} of {len(right)} that are right"
+    stressed = [fate for fate in convicted if fate.stressed is not None]
+    if stressed:
+        too = sum(bool(fate.stressed and fate.stressed.rules) for fate in stressed)
+        yield f"free-running threads would have found {too} of {len(stressed)} in as much time"
+    if asked > len(fates):
+        yield f"not run, for want of time: {asked - len(fates)}"
+
+
+def _write(fates: Sequence[Fate], out: Path) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    encoded = msgspec.json.format(msgspec.json.encode(as_json(fates)))
+    (out / "matrix.json").write_bytes(encoded)

@@ -88,14 +88,18 @@ class Database:
         self.execute("ROLLBACK")
         return answer
 
-    def failed(self, error: Exception) -> Answer:
-        """A conflict is one; all else is infrastructure, in doubt where a commit was sent and the
-        server did not refuse it in so many words."""
-        told = isinstance(error, psycopg.Error) and error.diag.severity_nonlocalized == "ERROR"
-        status = TransactionStatus.UNKNOWN
+    def told(self, error: Exception) -> bool:
+        """Has the server refused it in so many words, and does the session go on?"""
+        state = TransactionStatus.UNKNOWN
         if self.connection is not None:
-            status = self.connection.state()
-        definite = told and status is not TransactionStatus.UNKNOWN
+            state = self.connection.state()
+        refused = isinstance(error, psycopg.Error) and error.diag.severity_nonlocalized == "ERROR"
+        return refused and state is not TransactionStatus.UNKNOWN
+
+    def failed(self, error: Exception) -> Answer:
+        """A conflict is one; all else is infrastructure, in doubt where a commit was sent and
+        nothing definite came back."""
+        definite = self.told(error)
         doubt = self.committing and not definite
         self.close()
         if definite and getattr(error, "sqlstate", None) in CONFLICTS:
@@ -137,6 +141,8 @@ class Caller:
         """The key is taken by this very booking, or was by one that was rolled back; there is no
         room, says the database; of all other constraints the request is to blame."""
         database = self.database
+        if not database.told(error):
+            return database.failed(error)
         try:
             if error.sqlstate == "23505":
                 database.execute("ROLLBACK")

@@ -7,8 +7,12 @@ from collections.abc import Iterable
 from attrs import frozen
 
 from lastseat.harness.implementations.client import Implementation
+from lastseat.spec import visibility
+from lastseat.spec.rules import Rule
 
 _HERE = __package__
+
+ALL_RULES = frozenset({rule.value for rule in Rule} | {rule.title for rule in visibility.Rule})
 
 
 @frozen
@@ -22,6 +26,11 @@ class Mutant:
     promise: str = ""
     """What its callers rely on and do not get."""
     breaks: frozenset[str] = frozenset()
+
+    @property
+    def about_input(self) -> bool:
+        """Is it wrong about requests that are no attempts at all? Not everybody guards them."""
+        return self.promise == _INPUT
 
     @property
     def implementation(self) -> Implementation:
@@ -38,6 +47,7 @@ _GONE = "what was not BOOKED is not there"
 _ROOM = "nobody is rejected where there is room"
 _ONCE = "one id is booked once, and answered alike"
 _CLASS = "each answer means what it says"
+_INPUT = "a request that is wrong in itself leaves no trace"
 _OPEN = "nothing is hidden from the caller"
 
 
@@ -285,7 +295,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "X61",
         "answers:any_units",
         "books nought units, and fewer",
-        _CAPACITY,
+        _INPUT,
         "programming error",
         "capacity",
     ),
@@ -304,6 +314,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "counter",
         "REJECTED",
         "one id",
+        "revelation",
         "determinism",
     ),
     _wrong(
