@@ -16,12 +16,14 @@ from lastseat.harness.commands import (
     mutants,
     replay,
     smoke,
+    soak,
     truth,
     vectors,
     verify,
 )
 from lastseat.harness.commands.shared import Interrupted
 from lastseat.harness.implementations.protocol import AdapterError
+from lastseat.harness.load.soak import UnfitForSoak
 from lastseat.harness.mutants.made import UnknownMutant
 from lastseat.harness.postgres import NoPostgres, ServerError, TargetError
 from lastseat.harness.postgres.identity import NoIdentity
@@ -30,7 +32,7 @@ from lastseat.harness.scenario import UnknownScenario
 from lastseat.harness.selection import MalformedKnownFailures, UnknownCase
 from lastseat.harness.verdict import INTERRUPTED, Verdict
 
-_COMMANDS = (verify, smoke, explore, hunt, truth, replay, mutants, check, vectors, model)
+_COMMANDS = (verify, smoke, explore, hunt, soak, truth, replay, mutants, check, vectors, model)
 
 _EPILOG = """exit codes: 0 pass, 1 violation, 2 inconclusive, 3 usage or adapter error,
 130 interrupted without a violation"""
@@ -66,6 +68,7 @@ _MISTAKES = (
     OSError,
     ServerError,
     TargetError,
+    UnfitForSoak,
     UnknownCase,
     UnknownScenario,
     UnknownMutant,

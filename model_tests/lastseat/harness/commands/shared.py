@@ -30,7 +30,7 @@ def console() -> Console:
     return Console(highlight=False, soft_wrap=True)
 
 
-def add_implementation(sub: argparse.ArgumentParser) -> None:
+def add_implementation(sub: argparse.ArgumentParser, *, in_process: bool = True) -> None:
     """Which implementation: read again by ``implementation``."""
     sub.add_argument(
         "implementation",
@@ -40,6 +40,11 @@ def add_implementation(sub: argparse.ArgumentParser) -> None:
         help="a built-in name, or a factory package.module:name (default: optimistic)",
     )
     sub.add_argument("--adapter", metavar="COMMAND", help="a command that speaks the protocol")
+    if in_process:
+        _add_in_process(sub)
+
+
+def _add_in_process(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--in-process",
         action="store_true",

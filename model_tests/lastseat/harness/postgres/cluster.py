@@ -30,7 +30,8 @@ SETTINGS: Mapping[str, str] = {
     "dynamic_shared_memory_type": "mmap",
     "listen_addresses": HOST,
     "logging_collector": "off",
-    "log_line_prefix": "%m [%p] %q%u@%d ",
+    # With the SQLSTATE: what the server has told its clients can be read off its log.
+    "log_line_prefix": "%m [%p] %e %q%u@%d ",
     "log_timezone": "UTC",
     "timezone": "UTC",
 }
@@ -39,7 +40,7 @@ SETTINGS: Mapping[str, str] = {
 HBA = """\
 # The socket lies in a folder that only its owner can enter. Everybody on this machine can
 # reach the port, and a superuser can run programs, so that the port asks for the password.
-local all all trust
+local all,replication all trust
 host all all 127.0.0.1/32 scram-sha-256
 """
 
@@ -66,8 +67,13 @@ def initialise(
         raise ValueError(f"not for the caller to set: {', '.join(sorted(clash))}")
     _initdb(binaries, who, folder)
     (folder.data / "pg_hba.conf").write_text(HBA)
+    configure(folder, {**SETTINGS, **settings, **own})
+
+
+def configure(folder: RunFolder, settings: Mapping[str, str]) -> None:
+    """Write settings behind those that are there; a server reads them when it starts."""
     with (folder.data / "postgresql.conf").open("a") as file:
-        for name, value in {**SETTINGS, **settings, **own}.items():
+        for name, value in settings.items():
             quoted = value.replace("\\", "\\\\").replace("'", "''")
             file.write(f"{name} = '{quoted}'\n")
 

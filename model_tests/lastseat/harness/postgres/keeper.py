@@ -2,11 +2,11 @@
 
 Run as a script, in its own session, by `process.spawn`:
 
-    python -I -S keeper.py OWNER_PID IDENTITY COMMAND ARG...
+    python -I -S keeper.py OWNER_PID IDENTITY ROOM COMMAND ARG...
 
-It takes on the identity, starts the command, prints the command's pid as one line, and stays
-until every process of the command has ended, orphans too. Its exit code is the command's, or
-128 plus the number of the signal that killed it.
+It takes on the identity, enters the room (see `enter_room`), starts the command, prints the
+command's pid as one line, and stays until every process of the command has ended, orphans too.
+Its exit code is the command's, or 128 plus the number of the signal that killed it.
 
 Each byte that arrives on standard input is the number of a signal to send to the command; the
 end of standard input means that the owner closed it or died. A file descriptor that a forked
@@ -23,10 +23,13 @@ folder that the new identity cannot read.
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import resource
 import select
 import signal
+import socket
+import struct
 import sys
 from pathlib import Path
 
@@ -34,6 +37,11 @@ PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_SECUREBITS = 28
 PR_CAP_AMBIENT = 47
+CLONE_NEWNS = 0x00020000
+CLONE_NEWNET = 0x40000000
+MS_REC_PRIVATE = 0x4000 | 0x40000
+SIOCSIFFLAGS = 0x8914
+IFF_UP = 1
 PR_CAP_AMBIENT_RAISE = 2
 CLONE_NEWUSER = 0x10000000
 SECBIT_NO_SETUID_FIXUP = 1 << 2
@@ -49,19 +57,24 @@ IMMEDIATE_SECONDS = 1.0
 libc = ctypes.CDLL(None, use_errno=True)
 
 
-def become(identity: str) -> None:
-    """Take on an identity; raises OSError.
+def become(identity: str, room: str) -> None:
+    """Take on an identity, in a room; raises OSError.
 
-    It is one of `self`, `namespace:UID:GID`, `user:UID:GID` and `reader:UID:GID`, whose
-    meaning is told in `identity`.
+    The identity is one of `self`, `namespace:UID:GID`, `user:UID:GID` and `reader:UID:GID`,
+    whose meaning is told in `identity`.
     """
     how, *numbers = identity.split(":")
     if how == "self":
+        if room:  # only root, if only of a namespace, may make one
+            enter_namespace(os.geteuid(), os.getegid())
+        enter_room(room)
         return
     uid, gid = (int(number) for number in numbers)
     if how == "namespace":
         enter_namespace(uid, gid)
+        enter_room(room)
         return
+    enter_room(room)
     if how == "reader":
         # Capabilities survive the change of user, and count when access(2) is asked, which initdb
         # does before it runs postgres.
@@ -89,6 +102,26 @@ def enter_namespace(uid: int, gid: int) -> None:
     Path("/proc/self/setgroups").write_text("deny")
     Path("/proc/self/uid_map").write_text(f"{uid} {outer_uid} 1")
     Path("/proc/self/gid_map").write_text(f"{gid} {outer_gid} 1")
+
+
+def enter_room(room: str) -> None:
+    """Set up what only this command and its children see; it is gone when they are.
+
+    Nothing, or `disk:BYTES:FOLDER`, a small disk of its own mounted there, or `net`, a network
+    that consists of a loopback, which whoever enters it can take down.
+    """
+    kind, _, rest = room.partition(":")
+    if kind == "disk":
+        size, _, folder = rest.partition(":")
+        check("unshare(CLONE_NEWNS)", libc.unshare(CLONE_NEWNS))
+        check("mount(private)", libc.mount(None, b"/", None, MS_REC_PRIVATE, None))
+        options = f"size={size},mode=1777".encode()
+        mounted = libc.mount(b"lastseat", os.fsencode(folder), b"tmpfs", 0, options)
+        check("mount(tmpfs)", mounted)
+    elif kind == "net":
+        check("unshare(CLONE_NEWNET)", libc.unshare(CLONE_NEWNET))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+            fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", IFF_UP))
 
 
 def keep_reaching_files() -> None:
@@ -205,16 +238,16 @@ def end(child: int, wakeup: int, status: int | None) -> int:
 
 def main(arguments: list[str]) -> int:
     """Keep one command; see the module's text."""
-    owner, identity, command = int(arguments[0]), arguments[1], arguments[2:]
+    owner, (identity, room, *command) = int(arguments[0]), arguments[1:]
     owner_fd = None
     with contextlib.suppress(OSError):  # old kernels and sandboxes; standard input remains
         owner_fd = os.pidfd_open(owner)
     if os.getppid() != owner:  # died in the meantime, and its pid may be another's by now
         return EXIT_IDENTITY
     try:
-        become(identity)
+        become(identity, room)
     except OSError as error:
-        print(f"cannot run as {identity}: {error}", file=sys.stderr)
+        print(f"cannot run as {identity}{room and f' in {room}'}: {error}", file=sys.stderr)
         return EXIT_IDENTITY
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     wakeup, wakeup_writer = os.pipe()

@@ -62,15 +62,16 @@ def spawn(
     identity: str,
     log: BinaryIO,
     inherit: Sequence[int] = (),
+    room: str = "",
 ) -> Kept:
     """Start a command under a keeper, in a session of its own.
 
     In a session of its own the terminal's Ctrl-C does not reach it: its owner decides.
     Standard output and error go to `log`. `inherit` are file descriptors that all its
-    processes keep open.
+    processes keep open. `room` is what they alone see: see `keeper.enter_room`.
     """
     process = subprocess.Popen(
-        [sys.executable, "-I", "-S", KEEPER, str(os.getpid()), identity, *command],
+        [sys.executable, "-I", "-S", KEEPER, str(os.getpid()), identity, room, *command],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=log,
@@ -102,9 +103,10 @@ def run(
     log: BinaryIO,
     seconds: float,
     inherit: Sequence[int] = (),
+    room: str = "",
 ) -> int:
     """Run a command to its end; its exit code. Raises TimeoutError."""
-    kept = spawn(command, identity=identity, log=log, inherit=inherit)
+    kept = spawn(command, identity=identity, log=log, inherit=inherit, room=room)
     try:
         code = kept.wait(seconds)
     finally:

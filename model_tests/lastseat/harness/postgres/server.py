@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 import psycopg
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
@@ -28,6 +28,7 @@ READY_SECONDS = 60.0
 STOP_SECONDS = 60.0
 READY_PACE_SECONDS = 0.005
 CONNECT_SECONDS = 10
+SMALL_DISK = "small-disk"
 
 
 class ServerError(Exception):
@@ -44,6 +45,8 @@ class _Place:
     port: int
     reservation: socket.socket
     password: str
+    room: str = ""
+    """What the server sees and nobody else: see `keeper.enter_room`."""
 
 
 @define(eq=False)
@@ -54,6 +57,11 @@ class Server:
     _process: process.Kept | None = field(default=None, init=False)
     _closed: bool = field(default=False, init=False)
     _owner: int = field(factory=os.getpid, init=False)
+
+    @property
+    def place(self) -> _Place:
+        """Where it is and as whom it runs, for who sets up another beside it."""
+        return self._place
 
     @property
     def port(self) -> int:
@@ -87,6 +95,20 @@ class Server:
             raise ServerError("the server is not running")
         return self._process.pid
 
+    @property
+    def log(self) -> Path:
+        """What the server and initdb have said."""
+        return self._place.folder.log
+
+    @property
+    def small_disk(self) -> Path:
+        """The folder of the small disk, where the server has one."""
+        return self._place.folder.path / SMALL_DISK
+
+    def processes(self) -> list[int]:
+        """The postmaster's process id and those of all its processes."""
+        return [self.pid, *_children(self.pid)]
+
     def running(self) -> bool:
         """Whether the server, or any process that is left of it, is there."""
         return self._process is not None and self._process.running()
@@ -117,6 +139,15 @@ class Server:
         Nothing is flushed or said to clients. Raises ServerError if the server does not run.
         """
         self._end(signal.SIGKILL)
+
+    def ask_to_stop(self) -> None:
+        """Begin a smart shutdown: whoever is in may stay, nobody new is let in.
+
+        Returns at once; `stop` or the last client's leaving ends it.
+        """
+        if self._process is None:
+            raise ServerError("the server is not running")
+        self._process.send(signal.SIGTERM)
 
     def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
         """Shut down; returns when all processes have ended.
@@ -218,6 +249,7 @@ class Server:
                 identity=place.identity.how,
                 log=log,
                 inherit=[place.folder.lock_fd],
+                room=place.room,
             )
         try:
             self.await_ready()
@@ -266,13 +298,21 @@ class Server:
         return ServerError(f"{what}\n{self.binaries}; the end of its log:\n{self.log_tail()}")
 
 
-def start(*, binaries: Binaries | None = None, settings: Mapping[str, str] | None = None) -> Server:
+def start(
+    *,
+    binaries: Binaries | None = None,
+    settings: Mapping[str, str] | None = None,
+    small_disk: int = 0,
+    own_network: bool = False,
+) -> Server:
     """Start a new server on a free port, with data of its own; returns when it can be used.
 
     `settings` are added to `cluster.SETTINGS` or replace them, as in postgresql.conf; the port
-    and the folder are not the caller's to set (ValueError). Removes what killed servers have
-    left. Close it, or use it as a context manager; at the latest it ends with this process,
-    however that ends. Raises NoPostgres, NoIdentity, ServerError.
+    and the folder are not the caller's to set (ValueError). A `small_disk` of so many bytes
+    beside the data, or a network of its own, of which the Unix socket knows nothing, needs
+    namespaces. Removes what killed servers have left. Close it, or use it as a context manager;
+    at the latest it ends with this process, however that ends. Raises NoPostgres, NoIdentity,
+    ServerError.
     """
     if sys.platform != "linux":
         raise ServerError("An embedded server needs Linux; name a running server with --dsn.")
@@ -287,7 +327,11 @@ def start(*, binaries: Binaries | None = None, settings: Mapping[str, str] | Non
         reservation.close()
         raise
     port = reservation.getsockname()[1]
-    server = Server(_Place(binaries, who, run_folder, port, reservation, password))
+    room = "net" if own_network else ""
+    if small_disk:
+        (run_folder.path / SMALL_DISK).mkdir()
+        room = f"disk:{small_disk}:{run_folder.path / SMALL_DISK}"
+    server = Server(_Place(binaries, who, run_folder, port, reservation, password, room))
     atexit.register(server.close)
     try:
         try:
@@ -307,6 +351,12 @@ def start(*, binaries: Binaries | None = None, settings: Mapping[str, str] | Non
     return server
 
 
+def beside(server: Server, run_folder: RunFolder) -> Server:
+    """A server for the same port with a folder of its own, in which there is nothing yet."""
+    reservation = server.place.reservation.dup()
+    return Server(evolve(server.place, folder=run_folder, reservation=reservation, room=""))
+
+
 def _parent(pid: int) -> int | None:
     """The parent of a process, None if there is no such process."""
     try:
@@ -315,6 +365,12 @@ def _parent(pid: int) -> int | None:
         return None
     # The second field, the name in parentheses, may itself hold spaces and parentheses.
     return int(stat.rpartition(")")[2].split()[1])
+
+
+def _children(parent: int) -> list[int]:
+    """The processes that another one has started, and that have not ended."""
+    found = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    return [pid for pid in found if _parent(pid) == parent]
 
 
 def _reserve_port() -> socket.socket:
