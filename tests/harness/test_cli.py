@@ -15,7 +15,6 @@ import pytest
 
 from lastseat.harness import cli
 from lastseat.harness.commands import explore
-from lastseat.harness.commands.examples import EXAMPLES
 from lastseat.harness.postgres import Server
 from lastseat.harness.stage import DEADLINE_MS, GRACE_MS
 from lastseat.harness.verdict import Verdict
@@ -51,17 +50,6 @@ def exit_code(*args: str) -> object:
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code(command, "--help") == 0
     assert f"usage: lastseat {command}" in capsys.readouterr().out
-
-
-def test_every_command_shows_an_example_that_is_understood() -> None:
-    (subs,) = (action.choices for action in cli.parser()._actions if action.dest == "command")
-    assert set(EXAMPLES) == set(subs or ())
-    for name, lines in EXAMPLES.items():
-        help_ = (subs or {})[name].format_help()
-        for line in lines:
-            assert line in help_
-            program, *given = shlex.split(line)
-            assert (program, cli.parser().parse_args(given).command) == ("lastseat", name)
 
 
 def test_the_help_lists_every_command_and_the_exit_codes(
@@ -184,6 +172,11 @@ def test_a_violation_ends_with_1_and_is_replayed_from_its_file(tmp_path: Path) -
     assert "every step came about as recorded" in again.stdout
     assert "capacity" in again.stdout
 
+    (string,) = re.findall(r"without it: +lastseat replay (\S+)", done.stdout)
+    pasted = lastseat("replay", string, "--times", 2, "--out", "pasted", cwd=tmp_path)
+    assert pasted.returncode == VIOLATION, pasted.stderr
+    assert "2 of 2 times every step came about as recorded; 2 illegal" in pasted.stdout
+
     changed = json.loads(file.read_text())
     changed["decisions"][1]["fingerprint"] = "SELECT 42"
     file.write_text(json.dumps(changed))
@@ -276,3 +269,17 @@ def test_a_broken_adapter_ends_with_3_and_its_last_words(
     assert done.returncode == ERROR
     assert said in done.stderr
     assert 'Traceback (most recent call last):\n  File "<frozen' not in done.stderr
+
+
+def test_a_hunt_ends_in_a_small_violation_or_says_that_its_budget_is_spent(tmp_path: Path) -> None:
+    done = lastseat("hunt", "X01", "--workers", 1, "--seed", 1, "--out", "out", cwd=tmp_path)
+    assert done.returncode == VIOLATION, done.stdout + done.stderr
+    assert "made small in" in done.stdout
+    found = json.loads((tmp_path / "out" / "violation-1.schedule.json").read_text())
+    assert found["verdict"]
+    told = json.loads((tmp_path / "out" / "hunt.json").read_text())
+    assert (told["ended"], told["seed"]) == ("violation", 1)
+
+    none = lastseat("hunt", "locking", "--minutes", 0.01, "--workers", 1, cwd=tmp_path)
+    assert none.returncode == PASS, none.stdout + none.stderr
+    assert "budget spent" in none.stdout

@@ -20,29 +20,20 @@ from psycopg.waiting import Ready, Wait
 T = TypeVar("T")
 
 
-class Interrupted(BaseException):
-    """Another thread wants this attempt to end at once; its connection must be closed."""
-
-
 class DeadlineExpired(Exception):
     """The attempt's time is up; its connection is in an unknown state and must be closed."""
 
 
 @frozen
 class Deadline:
-    """A moment on the monotonic clock, in seconds.
-
-    Who waits for it is interrupted before, as soon as there is something to read from the file
-    descriptor ``interrupt``.
-    """
+    """A moment on the monotonic clock, in seconds."""
 
     at: float
-    interrupt: int | None = None
 
     @classmethod
-    def after(cls, seconds: float, interrupt: int | None = None) -> Deadline:
+    def after(cls, seconds: float) -> Deadline:
         """The moment that lies ``seconds`` ahead."""
-        return cls(time.monotonic() + seconds, interrupt)
+        return cls(time.monotonic() + seconds)
 
     @property
     def remaining(self) -> float:
@@ -56,7 +47,7 @@ class Deadline:
 
 
 def drive(gen: Generator[Any, Any, T], deadline: Deadline, fileno: int | None = None) -> T:
-    """Run one of psycopg's generators to its end, or raise DeadlineExpired or Interrupted.
+    """Run one of psycopg's generators to its end, or raise DeadlineExpired.
 
     Such a generator talks to libpq and yields what it waits for: ``Wait`` for the socket
     ``fileno``, or, while connecting, ``(fileno, Wait)`` because the socket may change. What has
@@ -66,7 +57,7 @@ def drive(gen: Generator[Any, Any, T], deadline: Deadline, fileno: int | None = 
         wanted = next(gen)
         while True:
             fd, wait = wanted if fileno is None else (fileno, wanted)
-            ready = _poll(fd, wait, deadline.remaining, deadline.interrupt)
+            ready = _poll(fd, wait, deadline.remaining)
             if not ready:
                 raise DeadlineExpired("no answer within the attempt's deadline")
             wanted = gen.send(ready)
@@ -78,21 +69,17 @@ def drive(gen: Generator[Any, Any, T], deadline: Deadline, fileno: int | None = 
         gen.close()
 
 
-def _poll(fileno: int, wait: int, seconds: float, interrupt: int | None = None) -> int:
+def _poll(fileno: int, wait: int, seconds: float) -> int:
     poll = select.poll()
-    if interrupt is not None:
-        poll.register(interrupt, select.POLLIN)
     poll.register(
         fileno,
         (select.POLLIN if wait & Wait.R else 0) | (select.POLLOUT if wait & Wait.W else 0),
     )
     # A signal whose handler raises (Ctrl-C) ends this call with its exception.
-    events = dict(poll.poll(math.ceil(seconds * 1000)))
-    if interrupt in events:
-        raise Interrupted
+    events = poll.poll(math.ceil(seconds * 1000))
     if not events:
         return 0
-    event = events[fileno]
+    event = events[0][1]
     if event & select.POLLNVAL:
         raise psycopg.OperationalError("the connection's socket is closed")
     if event & (select.POLLERR | select.POLLHUP):

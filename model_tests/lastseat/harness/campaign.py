@@ -12,6 +12,7 @@ from attrs import Factory, define, evolve, field, frozen
 from lastseat.harness import record
 from lastseat.harness.ending import ending
 from lastseat.harness.judge.verdict import Finding, Judged
+from lastseat.harness.paste import pack
 from lastseat.harness.record import Recorded
 from lastseat.harness.run import Run
 from lastseat.harness.scenario import Scenario
@@ -41,6 +42,8 @@ class Convicted:
     scenario: str
     story: Story | None = None
     """For the page; None where a judge's disagreement is all there is."""
+    string: str = ""
+    """The schedule, to be pasted."""
 
     @property
     def page(self) -> Path:
@@ -218,7 +221,7 @@ class Campaign:
         timeline = tuple(record.timeline(kept))
         story = tell(kept.schedule, kept.history, judged.findings) if judged.findings else None
         name = recorded.schedule.scenario.name
-        return Convicted(judged.findings, timeline, path, name, story)
+        return Convicted(judged.findings, timeline, path, name, story, pack(kept.schedule))
 
     def verdict(self) -> Verdict:
         """What may be said so far."""

@@ -163,6 +163,8 @@ def show_conviction(convicted: Convicted, console: Console) -> None:
     if convicted.page.exists():
         console.print(f"  see it:       {escape(str(convicted.page))}")
     console.print(f"  run it again: lastseat replay {escape(str(convicted.schedule))}")
+    if convicted.string:
+        console.print(f"  without it:   lastseat replay {convicted.string}", markup=False)
 
 
 def _folded(label: str, words: str) -> str:

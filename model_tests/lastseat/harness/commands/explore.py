@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import itertools
 import os
 from functools import partial
 from pathlib import Path
 
 import msgspec
-from attrs import evolve
 from rich.table import Table
 
-from lastseat.harness import record, report
-from lastseat.harness.campaign import Convicted
+from lastseat.harness import report
 from lastseat.harness.certificate import Certificate
 from lastseat.harness.commands import shared
 from lastseat.harness.documents.keep import show
@@ -27,6 +24,9 @@ from lastseat.harness.venue import Found, Venue, venue_for_worker
 from lastseat.harness.verdict import Verdict
 from lastseat.harness.workers import Crew
 
+_EXAMPLE = """example: lastseat explore last-seat
+         lastseat explore last-seat X03"""
+
 
 def add(commands: shared.Commands[argparse.ArgumentParser]) -> None:
     """The command's arguments."""
@@ -34,6 +34,8 @@ def add(commands: shared.Commands[argparse.ArgumentParser]) -> None:
         "explore",
         help="every interleaving of one scenario",
         description="Run one schedule of each class of interleavings, and certify it.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     sub.add_argument("scenario", nargs="?", metavar="SCENARIO")
     shared.add_implementation(sub)
@@ -140,7 +142,7 @@ def _told(
     args: argparse.Namespace, scenario: Scenario, out: Path, found: Found, coverage: Coverage
 ) -> Verdict:
     console = shared.console()
-    found.convicted[:] = [_kept(convicted, out) for convicted in found.convicted]
+    found.convicted[:] = [shared.kept_in(out, convicted) for convicted in found.convicted]
     bound = args.preemptions
     scope = (
         f"every schedule of at most {bound} preemptions"
@@ -159,19 +161,3 @@ def _told(
     if coverage.interrupted:
         raise shared.Interrupted(violated=bool(found.convicted))
     return told.verdict
-
-
-def _kept(convicted: Convicted, out: Path) -> Convicted:
-    """What a worker has saved in its own folder is what the user looks for in the folder above."""
-    if convicted.schedule.parent == out:
-        return convicted
-    number = next(n for n in itertools.count(1) if not _files(out, n)[0].exists())
-    schedule, history = _files(out, number)
-    convicted.schedule.rename(schedule)
-    record.history_of(convicted.schedule).rename(history)
-    return evolve(convicted, schedule=schedule)
-
-
-def _files(folder: Path, number: int) -> tuple[Path, Path]:
-    schedule = folder / f"violation-{number}.schedule.json"
-    return schedule, record.history_of(schedule)

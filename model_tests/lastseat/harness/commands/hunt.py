@@ -16,6 +16,7 @@ import msgspec
 
 from lastseat.harness import report
 from lastseat.harness.commands import shared
+from lastseat.harness.documents.keep import show
 from lastseat.harness.hunting import Hunted, hunt
 from lastseat.harness.postgres import COMMITS_WAIT, open_target
 from lastseat.harness.venue import Venue, venue_for_worker
@@ -23,7 +24,7 @@ from lastseat.harness.verdict import Verdict
 from lastseat.harness.workers import Crew
 
 FORMAT = "lastseat-hunt/1"
-_AT_ONCE = 20  # runs that a worker makes before it tells what they have come to
+_AT_ONCE = 10  # runs that a worker makes before it tells what they have come to
 
 
 def add(commands: shared.Commands[argparse.ArgumentParser]) -> None:
@@ -101,6 +102,7 @@ def _tell(args: argparse.Namespace, seed: int, seconds: float, out: Path, hunted
         "reasons": list(dict.fromkeys(found.reasons)),
     }
     out.mkdir(parents=True, exist_ok=True)
+    found.convicted[:] = [shared.kept_in(out, convicted) for convicted in found.convicted]
     (out / "hunt.json").write_bytes(msgspec.json.format(msgspec.json.encode(data)))
     speed = hunted.runs / seconds
     lines = [
@@ -116,6 +118,8 @@ def _tell(args: argparse.Namespace, seed: int, seconds: float, out: Path, hunted
         *(f"but         {reason}" for reason in data["reasons"]),
     ]
     console.print("\n".join(lines), markup=False)
+    for convicted in found.convicted:
+        show(convicted)
     report.show_convictions(found.convicted, console)
     if hunted.shrunk_in:
         console.print(f"  made small in {hunted.shrunk_in} runs")

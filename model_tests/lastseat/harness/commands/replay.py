@@ -11,7 +11,9 @@ from lastseat.harness import record, report
 from lastseat.harness.campaign import Campaign
 from lastseat.harness.commands import shared
 from lastseat.harness.documents.keep import show
+from lastseat.harness.paste import PREFIX, unpack
 from lastseat.harness.postgres import COMMITS_WAIT, open_target
+from lastseat.harness.record import Schedule
 from lastseat.harness.registry import resolve
 from lastseat.harness.run import Run
 from lastseat.harness.scenario import warm_up
@@ -21,30 +23,37 @@ from lastseat.harness.schedule.replay import replay_strictly
 from lastseat.harness.stage import stage
 from lastseat.harness.verdict import Verdict
 
-_TRIES = 5
+_TIMES = 5
 
 
 def add(commands: shared.Commands[argparse.ArgumentParser]) -> None:
     """The command's arguments."""
-    sub = commands.add_parser("replay", help="run a saved schedule again, step by step")
-    sub.add_argument("file", type=Path, metavar="FILE", help="a .schedule.json file")
+    sub = commands.add_parser(
+        "replay",
+        help="run a saved schedule again, step by step",
+        description="Run a saved schedule again. At every step the same turns must wait as when it"
+        " was recorded, and the move must meet the same turn; else it has diverged, which is said.",
+    )
+    sub.add_argument("schedule", metavar="FILE", help="a .schedule.json file, or its string")
     sub.add_argument("--adapter", metavar="COMMAND", help="its implementation, if an adapter")
+    sub.add_argument(
+        "--times", type=int, default=_TIMES, metavar="N", help=f"how often (default: {_TIMES})"
+    )
+    sub.add_argument(
+        "--shrink", action="store_true", help="if it is illegal, look for a smaller one that is"
+    )
+    sub.add_argument("--out", type=Path, metavar="DIR", help="where runs are saved")
     shared.add_server(sub)
     shared.add_attach(sub)
-    sub.set_defaults(
-        run=lambda args: replay(args.file, args.adapter, args.dsn, looked_on=args.attach)
-    )
+    sub.set_defaults(run=_run)
 
 
-def replay(file: Path, adapter: str | None, dsn: str | None, *, looked_on: bool = False) -> Verdict:
-    """Run a saved schedule again, step by step; tells how often it took to come about."""
-    console = shared.console()
-    schedule = record.read_schedule(file.read_bytes())
-    implementation = resolve(schedule.implementation, adapter)
+def _run(args: argparse.Namespace) -> Verdict:
+    schedule, out = _read(args)
+    implementation = resolve(schedule.implementation, args.adapter)
     names = tuple(schedule.scenario.attempts)
-    out = file.parent / "replay"
     with (
-        open_target(dsn, settings=None if dsn else COMMITS_WAIT) as target,
+        open_target(args.dsn, settings=None if args.dsn else COMMITS_WAIT) as target,
         stage(
             implementation,
             target.dsn,
@@ -52,31 +61,48 @@ def replay(file: Path, adapter: str | None, dsn: str | None, *, looked_on: bool 
             names=names,
             beside=target.over_tcp(target.dsn),
             commits_wait=target.commits_wait,
-            unhurried=looked_on,
+            unhurried=args.attach,
         ) as ready,
     ):
         if any(step.decision.move == FINISH for step in schedule.steps):
             ready.hold_commits()
         campaign = Campaign(ready, out)
         campaign.warm_up(warm_up(names))
-        if looked_on:
+        if args.attach:
             shared.attach(implementation)({name: ready.client(name) for name in names})
-        for attempt in range(1, _TRIES + 1):
-            run = Run(ready, schedule.scenario)
-            try:
-                replay_strictly(run, schedule.steps)
-            except Diverged as diverged:
-                console.print(f"try {attempt}: diverged: {escape(str(diverged))}")
-                to_the_end(run)  # the clients are needed for the next try
-                run.finish()
-                continue
+        return _replay(schedule, campaign, args.times, shrink=args.shrink)
+
+
+def _read(args: argparse.Namespace) -> tuple[Schedule, Path]:
+    """The schedule, and where its runs are saved: beside its file, if it has one."""
+    if args.schedule.startswith(PREFIX):
+        return unpack(args.schedule), shared.out_folder(args)
+    file = Path(args.schedule)
+    return record.read_schedule(file.read_bytes()), args.out or file.parent / "replay"
+
+
+def _replay(schedule: Schedule, campaign: Campaign, times: int, *, shrink: bool) -> Verdict:
+    """So many times; tells how often it came about, and what was illegal."""
+    console = shared.console()
+    hits, illegal = 0, 0
+    for number in range(1, times + 1):
+        run = Run(campaign.stage, schedule.scenario)
+        try:
+            replay_strictly(run, schedule.steps)
+        except Diverged as diverged:
+            console.print(f"time {number}: diverged: {escape(str(diverged))}")
+            to_the_end(run)  # the clients are needed for the next time
             run.finish()
-            convicted = campaign.judge(run)
-            console.print(f"try {attempt}: every step came about as recorded")
-            if convicted is not None:
-                show(convicted)
-                report.show_conviction(convicted, console)
-                return Verdict.VIOLATION
-            return Verdict.PASS
-    console.print(f"diverged {_TRIES} times: this schedule cannot be brought about again")
-    return Verdict.INCONCLUSIVE
+            continue
+        run.finish()
+        hits += 1
+        illegal += not campaign.judge_and_keep(run)
+        if illegal == 1 and shrink:
+            console.print(f"made smaller in {campaign.make_small(run)} runs")
+            break
+    console.print(f"{hits} of {number} times every step came about as recorded; {illegal} illegal")
+    for convicted in campaign.convicted[:1]:
+        show(convicted)
+        report.show_conviction(convicted, console)
+        return Verdict.VIOLATION
+    return Verdict.PASS if hits else Verdict.INCONCLUSIVE

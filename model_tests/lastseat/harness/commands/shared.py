@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from attrs import evolve
 from rich.console import Console
 
+from lastseat.harness import record
+from lastseat.harness.campaign import Convicted
 from lastseat.harness.implementations.client import Client, Implementation
 from lastseat.harness.registry import resolve
 
@@ -92,3 +96,19 @@ def out_folder(args: argparse.Namespace) -> Path:
     if args.out is not None:
         return Path(args.out)
     return Path(".lastseat", f"{args.command}-{time.strftime('%Y%m%d-%H%M%S')}")
+
+
+def kept_in(out: Path, convicted: Convicted) -> Convicted:
+    """What a worker has saved in its own folder is what the user looks for in the folder above."""
+    if convicted.schedule.parent == out:
+        return convicted
+    number = next(n for n in itertools.count(1) if not _files(out, n)[0].exists())
+    schedule, history = _files(out, number)
+    convicted.schedule.rename(schedule)
+    record.history_of(convicted.schedule).rename(history)
+    return evolve(convicted, schedule=schedule)
+
+
+def _files(folder: Path, number: int) -> tuple[Path, Path]:
+    schedule = folder / f"violation-{number}.schedule.json"
+    return schedule, record.history_of(schedule)
