@@ -15,6 +15,7 @@ import pytest
 
 from lastseat.harness import cli
 from lastseat.harness.commands import explore
+from lastseat.harness.commands.examples import EXAMPLES
 from lastseat.harness.postgres import Server
 from lastseat.harness.stage import DEADLINE_MS, GRACE_MS
 from lastseat.harness.verdict import Verdict
@@ -50,6 +51,17 @@ def exit_code(*args: str) -> object:
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code(command, "--help") == 0
     assert f"usage: lastseat {command}" in capsys.readouterr().out
+
+
+def test_every_command_shows_an_example_that_is_understood() -> None:
+    (subs,) = (action.choices for action in cli.parser()._actions if action.dest == "command")
+    assert set(EXAMPLES) == set(subs or ())
+    for name, lines in EXAMPLES.items():
+        help_ = (subs or {})[name].format_help()
+        for line in lines:
+            assert line in help_
+            program, *given = shlex.split(line)
+            assert (program, cli.parser().parse_args(given).command) == ("lastseat", name)
 
 
 def test_the_help_lists_every_command_and_the_exit_codes(

@@ -93,6 +93,13 @@ def conflict(detail: str) -> Result:
     return Result(Outcome.FAILED, Cause.CONFLICT, detail=detail)
 
 
+def checked_seconds(deadline_seconds: float) -> float:
+    """Raises ValueError when there would be no time at all."""
+    if not deadline_seconds > 0:
+        raise ValueError(f"deadline_seconds must be positive, not {deadline_seconds}")
+    return deadline_seconds
+
+
 class AttemptBooking:
     """A caller's way to book; keeps one connection between attempts.
 
@@ -105,10 +112,8 @@ class AttemptBooking:
 
         Raises ValueError when there would be no time at all.
         """
-        if not deadline_seconds > 0:
-            raise ValueError(f"deadline_seconds must be positive, not {deadline_seconds}")
         self._mechanism = mechanism
-        self._deadline_seconds = deadline_seconds
+        self._deadline_seconds = checked_seconds(deadline_seconds)
         self._session = Session(conninfo(dsn))
         self._busy = threading.Lock()
 
@@ -124,15 +129,19 @@ class AttemptBooking:
         exist all the same.
         """
         request = Request(booking_id, resource_id, requested_units)
+        return self.attempt_by(Deadline.after(self._deadline_seconds), request)
+
+    def attempt_by(self, deadline: Deadline, request: Request) -> Result:
+        """The same for who keeps the time himself: see ``pool`` and ``asynchronous``."""
         if not self._busy.acquire(blocking=False):
             raise RuntimeError("another attempt is under way here; give each thread its own")
         try:
-            return self._attempt(request, Deadline.after(self._deadline_seconds))
+            return self._attempt(request, deadline)
         except (RequestError, StatementError):
             raise
         except BaseException as interruption:
             self._session.discard()
-            _mark(interruption, self._session.may_have_booked)
+            mark(interruption, self._session.may_have_booked)
             raise
         finally:
             self._busy.release()
@@ -195,7 +204,8 @@ class AttemptBooking:
         return conflict("a unique key is taken") if own is None else repetition(own, request)
 
 
-def _mark(interruption: BaseException, in_doubt: bool) -> None:
+def mark(interruption: BaseException, in_doubt: bool) -> None:
+    """Let what ends an attempt from outside say whether the booking may exist all the same."""
     vars(interruption)["in_doubt"] = in_doubt
     if in_doubt:
         interruption.add_note("The commit was under way: the booking may or may not exist.")

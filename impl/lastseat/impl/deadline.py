@@ -20,20 +20,29 @@ from psycopg.waiting import Ready, Wait
 T = TypeVar("T")
 
 
+class Interrupted(BaseException):
+    """Another thread wants this attempt to end at once; its connection must be closed."""
+
+
 class DeadlineExpired(Exception):
     """The attempt's time is up; its connection is in an unknown state and must be closed."""
 
 
 @frozen
 class Deadline:
-    """A moment on the monotonic clock, in seconds."""
+    """A moment on the monotonic clock, in seconds.
+
+    Who waits for it is interrupted before, as soon as there is something to read from the file
+    descriptor ``interrupt``.
+    """
 
     at: float
+    interrupt: int | None = None
 
     @classmethod
-    def after(cls, seconds: float) -> Deadline:
+    def after(cls, seconds: float, interrupt: int | None = None) -> Deadline:
         """The moment that lies ``seconds`` ahead."""
-        return cls(time.monotonic() + seconds)
+        return cls(time.monotonic() + seconds, interrupt)
 
     @property
     def remaining(self) -> float:
@@ -47,7 +56,7 @@ class Deadline:
 
 
 def drive(gen: Generator[Any, Any, T], deadline: Deadline, fileno: int | None = None) -> T:
-    """Run one of psycopg's generators to its end, or raise DeadlineExpired.
+    """Run one of psycopg's generators to its end, or raise DeadlineExpired or Interrupted.
 
     Such a generator talks to libpq and yields what it waits for: ``Wait`` for the socket
     ``fileno``, or, while connecting, ``(fileno, Wait)`` because the socket may change. What has
@@ -57,7 +66,7 @@ def drive(gen: Generator[Any, Any, T], deadline: Deadline, fileno: int | None = 
         wanted = next(gen)
         while True:
             fd, wait = wanted if fileno is None else (fileno, wanted)
-            ready = _poll(fd, wait, deadline.remaining)
+            ready = _poll(fd, wait, deadline.remaining, deadline.interrupt)
             if not ready:
                 raise DeadlineExpired("no answer within the attempt's deadline")
             wanted = gen.send(ready)
@@ -69,17 +78,21 @@ def drive(gen: Generator[Any, Any, T], deadline: Deadline, fileno: int | None = 
         gen.close()
 
 
-def _poll(fileno: int, wait: int, seconds: float) -> int:
+def _poll(fileno: int, wait: int, seconds: float, interrupt: int | None = None) -> int:
     poll = select.poll()
+    if interrupt is not None:
+        poll.register(interrupt, select.POLLIN)
     poll.register(
         fileno,
         (select.POLLIN if wait & Wait.R else 0) | (select.POLLOUT if wait & Wait.W else 0),
     )
     # A signal whose handler raises (Ctrl-C) ends this call with its exception.
-    events = poll.poll(math.ceil(seconds * 1000))
+    events = dict(poll.poll(math.ceil(seconds * 1000)))
+    if interrupt in events:
+        raise Interrupted
     if not events:
         return 0
-    event = events[0][1]
+    event = events[fileno]
     if event & select.POLLNVAL:
         raise psycopg.OperationalError("the connection's socket is closed")
     if event & (select.POLLERR | select.POLLHUP):

@@ -21,7 +21,7 @@ _ANSWERED = frozenset({ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK})
 class Asking:
     """Questions in PostgreSQL's own notation ($1), parameters and answers as text.
 
-    Each is a transaction by itself. Raises psycopg.Error.
+    Each is a transaction by itself. Raises psycopg.Error. ``asked``: how many there have been.
     """
 
     def __init__(self, dsn: str) -> None:
@@ -30,6 +30,7 @@ class Asking:
         self._arrived = select.poll()
         self._arrived.register(self._libpq.socket, select.POLLIN)
         self._names: dict[str, bytes] = {}
+        self.asked = 0
 
     def __enter__(self) -> Self:
         return self
@@ -44,6 +45,7 @@ class Asking:
 
     def ask(self, question: str, *parameters: str) -> list[tuple[str | None, ...]]:
         """The rows of the answer."""
+        self.asked += 1
         name = self._names.get(question) or self._prepare(question)
         self._libpq.send_query_prepared(name, [parameter.encode() for parameter in parameters])
         found = self._answer()

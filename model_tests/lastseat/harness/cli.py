@@ -21,6 +21,7 @@ from lastseat.harness.commands import (
     vectors,
     verify,
 )
+from lastseat.harness.commands.examples import epilog
 from lastseat.harness.commands.shared import Interrupted
 from lastseat.harness.implementations.protocol import AdapterError
 from lastseat.harness.load.soak import UnfitForSoak
@@ -56,6 +57,9 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in _COMMANDS:
         command.add(commands)
+    for name, sub in commands.choices.items():
+        sub.epilog = epilog(name)
+        sub.formatter_class = argparse.RawDescriptionHelpFormatter
     return top
 
 

@@ -15,6 +15,15 @@ from lastseat.harness.mutants.catalogue import CONFORMING, MUTANTS
 BUILT_IN: Mapping[str, Implementation] = {
     "optimistic": Implementation.python("lastseat.impl.optimistic:optimistic", "optimistic"),
     "locking": Implementation.python("lastseat.impl.locking:locking", "locking"),
+    **{
+        name: Implementation.python(f"lastseat.impl.{module}:{name.replace('-', '_')}", name)
+        for module, name in (
+            ("asynchronous", "async-optimistic"),
+            ("asynchronous", "async-locking"),
+            ("pool", "pooled-optimistic"),
+            ("pool", "pooled-locking"),
+        )
+    },
     **{mutant.name: mutant.implementation for mutant in (*CONFORMING, *MUTANTS)},
 }
 

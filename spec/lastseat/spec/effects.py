@@ -314,6 +314,24 @@ def _twice(record: Record) -> Iterator[Violation]:
             rule = Rule.REVELATION if revealed else Rule.ONE_ID
             text = f"{where} hold {count} rows of {booking_id}"
             yield Violation(rule, names, resource_id, text, f"rows of {booking_id}: {count} > 1")
+    yield from _twice_over_time(record, reported)
+
+
+def _twice_over_time(record: Record, reported: set[str]) -> Iterator[Violation]:
+    """What was read once is there for good, so what was read at different times adds up: an id
+    that was found on one resource is on no other one later."""
+    first: dict[str, tuple[Request, Audit | Final]] = {}
+    for reading in record.readings():
+        for booking_id, units in reading.bookings:
+            request = Request(booking_id, reading.resource_id, units)
+            held, before = first.setdefault(booking_id, (request, reading))
+            if held.resource_id == request.resource_id or booking_id in reported:
+                continue  # other units on the same resource are a loss, see ``booked``
+            reported.add(booking_id)
+            claims = record.of_id.get(booking_id, [])
+            names = tuple(attempt.name for claim in claims for attempt in claim.appliers)
+            text = f"{_where(before)} hold {held}, and {_where(reading)} {request}"
+            yield Violation(Rule.ONE_ID, names, reading.resource_id, text)
 
 
 def _doubt_before(claim: Claim, answers: list[Attempt]) -> bool:

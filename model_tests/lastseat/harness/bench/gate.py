@@ -12,19 +12,22 @@ import multiprocessing
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
+from attrs import frozen
+
+from lastseat.harness.bench.usage import Usage, family, keep_to
 from lastseat.harness.campaign import Campaign
 from lastseat.harness.postgres import open_target
 from lastseat.harness.registry import resolve
 from lastseat.harness.run import Run
 from lastseat.harness.scenario import Scenario, named
-from lastseat.harness.schedule.decision import Decision
+from lastseat.harness.schedule.decision import RELEASE, Decision
 from lastseat.harness.schedule.interleavings import follow, to_the_end
-from lastseat.harness.stage import stage
+from lastseat.harness.stage import Stage, stage
 
 _WITHOUT_WAIT = named("two-resources")
 _WITH_WAIT = named("room-for-both")
@@ -50,45 +53,119 @@ _SHAPES: dict[str, tuple[Scenario, Callable[[Run], None]]] = {
 }
 
 
-def _work(dsn: str, shape: str, seconds: float, together: Barrier, results: Queue[float]) -> None:
-    """One worker: schedules per second, measured while all workers work."""
+@frozen
+class _Share:
+    """What one worker did: schedules, in how many seconds, and what each of them cost."""
+
+    runs: int
+    seconds: float
+    controller: float
+    """Seconds of CPU in all; so with the next two."""
+    clients: float
+    server: float
+    turns: int
+    """Through the gate, to the server and back."""
+    asked: int
+    """Questions of our own that the server answered."""
+
+
+def _work(
+    dsn: str,
+    shape: str,
+    seconds: float,
+    core: int | None,
+    together: Barrier,
+    results: Queue[_Share],
+) -> None:
+    """One worker, measured while all workers work."""
     scenario, drive = _SHAPES[shape]
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder)
-        with stage(resolve("optimistic"), dsn, out / "logs", names=("alice", "bob")) as staged:
-            campaign = Campaign(staged, out)
-            _once(campaign, scenario, drive)
-            together.wait()
-            runs, began = 0, time.monotonic()
-            while time.monotonic() - began < seconds:
-                _once(campaign, scenario, drive)
-                runs += 1
-            results.put(runs / (time.monotonic() - began))
+    if core is not None:
+        keep_to(core)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        stage(resolve("optimistic"), dsn, Path(folder, "logs"), names=("alice", "bob")) as staged,
+    ):
+        campaign = Campaign(staged, Path(folder))
+        _once(campaign, scenario, drive)
+        server = _server_processes(staged)
+        if core is not None:
+            keep_to(core, server)
+        together.wait()
+        results.put(_measured(campaign, scenario, drive, seconds, server))
 
 
-def _once(campaign: Campaign, scenario: Scenario, drive: Callable[[Run], None]) -> None:
+def _measured(
+    campaign: Campaign,
+    scenario: Scenario,
+    drive: Callable[[Run], None],
+    seconds: float,
+    server: Sequence[int],
+) -> _Share:
+    groups = ([os.getpid()], list(family(os.getpid())), server)
+    before = [Usage.of(pids) for pids in groups]
+    asked, turns, runs, began = campaign.stage.backends.asked, 0, 0, time.monotonic()
+    while time.monotonic() - began < seconds:
+        turns += sum(s.decision.move == RELEASE for s in _once(campaign, scenario, drive).steps)
+        runs += 1
+    took = time.monotonic() - began
+    controller, clients, server_used = (
+        Usage.of(pids).since(was) for pids, was in zip(groups, before, strict=True)
+    )
+    asked = campaign.stage.backends.asked - asked
+    return _Share(runs, took, controller, clients, server_used, turns, asked)
+
+
+def _server_processes(staged: Stage) -> list[int]:
+    """Those that serve this worker's database."""
+    asker = staged.backends.own_pid()
+    return [asker, *staged.backends.here()]
+
+
+def _once(campaign: Campaign, scenario: Scenario, drive: Callable[[Run], None]) -> Run:
     run = Run(campaign.stage, scenario)
     drive(run)
     run.finish()
     if campaign.judge(run) is not None:
         raise SystemExit("the reference implementation was convicted: nothing to measure")
+    return run
 
 
-def measure(shape: str, workers: int, seconds: float) -> float:
-    """Schedules per second of so many workers together."""
+def measure(shape: str, workers: int, seconds: float, *, own_core: bool) -> list[_Share]:
+    """So many workers together; with ``own_core`` each keeps to a core, its clients and server
+    processes too."""
     spawning = multiprocessing.get_context("spawn")
     together, results = spawning.Barrier(workers), spawning.Queue()
+    cores = sorted(os.sched_getaffinity(0))
     with open_target(None) as target:
-        arguments = [
-            (target.new_database(), shape, seconds, together, results) for _ in range(workers)
-        ]
-        processes = [spawning.Process(target=_work, args=given) for given in arguments]
-        for process in processes:
-            process.start()
-        speed: float = sum(results.get(timeout=seconds + 60) for _ in processes)
+        processes = []
+        for number in range(workers):
+            core = cores[number % len(cores)] if own_core else None
+            given = (target.new_database(), shape, seconds, core, together, results)
+            processes.append(spawning.Process(target=_work, args=given))
+            processes[-1].start()
+        shares: list[_Share] = [results.get(timeout=seconds + 60) for _ in processes]
         for process in processes:
             process.join()
-        return speed
+        return shares
+
+
+def _told(shape: str, shares: Sequence[_Share], *, own_core: bool) -> str:
+    """The figures; what a schedule costs is an average over the workers."""
+    runs = sum(share.runs for share in shares)
+    speed = sum(share.runs / share.seconds for share in shares)
+    who = f"{len(shares)} worker{'s' * (len(shares) > 1)}" + ", a core each" * own_core
+    parts = {
+        "controller": sum(share.controller for share in shares),
+        "clients": sum(share.clients for share in shares),
+        "server": sum(share.server for share in shares),
+    }
+    costs = ", ".join(f"{name} {used / runs * 1000:.2f}" for name, used in parts.items())
+    return (
+        f"{speed:7.1f} schedules/s {shape}, {who}\n"
+        f"        a schedule: {sum(parts.values()) / runs * 1000:.2f} ms of CPU ({costs}),"
+        f" {sum(share.turns for share in shares) / runs:.1f} turns,"
+        f" {sum(share.asked for share in shares) / runs:.1f} questions of our own"
+    )
 
 
 def main() -> None:
@@ -99,8 +176,9 @@ def main() -> None:
     args = parser.parse_args()
     for shape in _SHAPES:
         for workers in dict.fromkeys(args.workers):
-            speed = measure(shape, workers, args.seconds)
-            print(f"{speed:7.1f} schedules/s {shape}, {workers} worker{'s' * (workers > 1)}")
+            for own_core in (False, True):
+                shares = measure(shape, workers, args.seconds, own_core=own_core)
+                print(_told(shape, shares, own_core=own_core), flush=True)
 
 
 if __name__ == "__main__":

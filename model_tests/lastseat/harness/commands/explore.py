@@ -24,9 +24,6 @@ from lastseat.harness.venue import Found, Venue, venue_for_worker
 from lastseat.harness.verdict import Verdict
 from lastseat.harness.workers import Crew
 
-_EXAMPLE = """example: lastseat explore last-seat
-         lastseat explore last-seat X03"""
-
 
 def add(commands: shared.Commands[argparse.ArgumentParser]) -> None:
     """The command's arguments."""
@@ -34,8 +31,6 @@ def add(commands: shared.Commands[argparse.ArgumentParser]) -> None:
         "explore",
         help="every interleaving of one scenario",
         description="Run one schedule of each class of interleavings, and certify it.",
-        epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     sub.add_argument("scenario", nargs="?", metavar="SCENARIO")
     shared.add_implementation(sub)

@@ -44,6 +44,11 @@ class Backends:
     def __init__(self, asking: Asking) -> None:
         self._asking = asking
 
+    @property
+    def asked(self) -> int:
+        """How many questions the server has been asked on this connection, audits included."""
+        return self._asking.asked
+
     def blockers(self, pids: Collection[int]) -> Mapping[int, frozenset[int]]:
         """For each of these processes, those that it waits for (also of other databases)."""
         found: dict[int, set[int]] = {pid: set() for pid in pids}
@@ -63,6 +68,11 @@ class Backends:
     def here(self) -> frozenset[int]:
         """Every process that serves somebody in this database, whichever way they came."""
         return self._pids(_HERE)
+
+    def own_pid(self) -> int:
+        """The process that answers these questions."""
+        (pid,) = self._pids("SELECT pg_backend_pid()")
+        return pid
 
     def has_transaction_id(self, pid: int) -> bool:
         """Has this process's open transaction been given an id, that is, written or locked rows?"""

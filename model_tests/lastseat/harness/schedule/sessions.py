@@ -8,6 +8,7 @@ there is a trigger of the user's.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterable
 
@@ -116,20 +117,24 @@ class Sessions:
         if kind is Kind.SAVEPOINT:
             return Footprint(aborts=ALL) if "ROLLBACK" in statement.sql.upper() else NOTHING
         things = self._things(statement, named)
-        words = {word.upper() for _, word in tokens(statement.sql)}
-        if kind is Kind.READ and not words & _LOCKING:
+        if kind is Kind.READ and not _words(statement.sql)[0] & _LOCKING:
             return Footprint(reads=things)
         return Footprint(reads=things, writes=things)
 
     def _things(self, statement: Statement, named: Callable[[str], Things]) -> Things:
         kind = classify(statement.sql, self.known)
-        words = [word for _, word in tokens(statement.sql)]
-        upper = {word.upper() for word in words}
-        lower = {word.strip('"').lower() for word in words}
+        upper, lower = _words(statement.sql)
         vague = kind not in {Kind.READ, Kind.WRITE} or upper & _NOT_BY_NAME or lower & _SEQUENCES
         if vague or (kind is Kind.WRITE and lower & self.triggers):
             return ALL
         return named(str(statement)) or ALL
+
+
+@functools.lru_cache(maxsize=4096)
+def _words(sql: str) -> tuple[frozenset[str], frozenset[str]]:
+    """The words of a statement in capitals; and as names, in small letters and without quotes."""
+    words = [word for _, word in tokens(sql)]
+    return frozenset(map(str.upper, words)), frozenset(w.strip('"').lower() for w in words)
 
 
 def _ended(session: _Session, *, aborted: bool) -> Footprint:
