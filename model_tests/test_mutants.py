@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lastseat.harness.campaign import Campaign
-from lastseat.harness.cases import PROFILES, briefly, until_convicted
+from lastseat.harness.cases import PROFILES, briefly, of_implementation, until_convicted
 from lastseat.harness.mutants import conforming, made, survivors
 from lastseat.harness.mutants.catalogue import (
     ALL_RULES,
@@ -102,3 +102,13 @@ def test_the_canaries_are_told_in_three_different_ways() -> None:
     """By the order of turns, by a fault, and by a look at the wire alone."""
     broken = [canary.breaks for canary in CANARIES]
     assert len({min(rules) for rules in broken}) == len(broken) == 3
+
+
+def test_requests_that_are_wrong_in_themselves_are_a_group_of_its_own(
+    target: Target, tmp_path: Path
+) -> None:
+    assert not [case.id for case in of_implementation(PROFILES["quick"]) if "input" in case.id]
+    found = fate("X61", "full", tmp_path, "input/", False, (target, lambda _: None))
+    assert found.as_it_should
+    assert found.case == "input/no-units"
+    assert fate("X59", "full", tmp_path, "input/", False, (target, lambda _: None)).case is None

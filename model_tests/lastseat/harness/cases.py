@@ -1,7 +1,7 @@
 """What a verification consists of: cases, each with an id that stays the same from run to run.
 
-``model``, ``explore/SCENARIO``, ``faults/SCENARIO/FAULT``, ``hypothesis``, ``canary/NAME``. They do
-not build on each other: any of them can be run alone, in any order.
+``model``, ``explore/SCENARIO``, ``faults/SCENARIO/FAULT``, ``input/SCENARIO``, ``hypothesis``,
+``canary/NAME``. They do not build on each other: any of them can be run alone, in any order.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from lastseat.harness.exploration import Own, explore
 from lastseat.harness.faults import FAULTS, Fault
 from lastseat.harness.modelled import check_model
 from lastseat.harness.mutants.catalogue import CANARIES, Mutant
-from lastseat.harness.scenario import SCENARIOS, Scenario
+from lastseat.harness.scenario import SCENARIOS, WRONG_IN_THEMSELVES, Scenario
 from lastseat.harness.schedule.coverage import Coverage
 from lastseat.harness.venue import Found, Venue
 
@@ -29,6 +29,8 @@ class Profile:
     """Is every schedule run again, to see that it decides what happens?"""
     examples: int
     """Of the Hypothesis machine."""
+    input: bool
+    """Is it looked at what becomes of requests that are wrong in themselves?"""
 
     @property
     def scenarios(self) -> tuple[Scenario, ...]:
@@ -37,8 +39,8 @@ class Profile:
 
 
 PROFILES = {
-    "quick": Profile("quick", twice=False, examples=80),
-    "full": Profile("full", twice=True, examples=800),
+    "quick": Profile("quick", twice=False, examples=80, input=False),
+    "full": Profile("full", twice=True, examples=800, input=True),
 }
 
 
@@ -70,6 +72,7 @@ def of_implementation(profile: Profile) -> tuple[Case, ...]:
     return (
         *(_explore(scenario, twice=profile.twice) for scenario in profile.scenarios),
         *(_fault(s, fault) for s in SCENARIOS if s.faults for fault in FAULTS.values()),
+        *(_explore(s, twice=False, group="input") for s in WRONG_IN_THEMSELVES if profile.input),
         _hypothesis(profile.examples),
     )
 
@@ -103,7 +106,7 @@ MODEL = Case(
 )
 
 
-def _explore(scenario: Scenario, *, twice: bool) -> Case:
+def _explore(scenario: Scenario, *, twice: bool, group: str = "explore") -> Case:
     def run(venue: Venue, found: Found) -> None:
         coverage = Coverage()
         explore(scenario, Own(venue), found, coverage, case=case, twice=twice)
@@ -112,7 +115,7 @@ def _explore(scenario: Scenario, *, twice: bool) -> Case:
         )
         found.did = f"{coverage.classes} classes of schedules: {ending}"
 
-    case = f"explore/{scenario.name}"
+    case = f"{group}/{scenario.name}"
     return Case(case, scenario.why, run)
 
 

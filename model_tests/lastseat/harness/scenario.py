@@ -247,6 +247,29 @@ SCENARIOS: tuple[Scenario, ...] = (
 )
 
 
+WRONG_IN_THEMSELVES: tuple[Scenario, ...] = (
+    Scenario(
+        "no-units",
+        "nothing is asked for: an exception, and nothing changes",
+        {"r1": 3},
+        {"alice": (_ask("b1", 0), _ask("b2"))},
+    ),
+    Scenario(
+        "fewer-units-than-none",
+        "less than nothing is asked for, which would make room: an exception, and nothing changes",
+        {"r1": 1},
+        {"alice": (_ask("b1"), _ask("b2", -1), _ask("b3"))},
+    ),
+    Scenario(
+        "unknown-resource",
+        "there is no such resource: an exception, and nothing changes",
+        {"r1": 1},
+        {"alice": (_ask("b1", 1, "r2"), _ask("b2"))},
+    ),
+)
+"""Requests that are no attempts at all: validation is not the subject, but they leave no trace."""
+
+
 def warm_up(clients: Iterable[str] = CLIENTS) -> Scenario:
     """Before anything is observed, each client books for itself, often enough.
 

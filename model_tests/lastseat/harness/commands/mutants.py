@@ -28,7 +28,9 @@ def add(commands: shared.Commands[argparse.ArgumentParser]) -> None:
         "--made", action="store_true", help="those that are made from right ones, mechanically"
     )
     sub.add_argument(
-        "--without-input", action="store_true", help="not those that are wrong about invalid input"
+        "--without-input",
+        action="store_true",
+        help="not those that are wrong about invalid input, which quick does not look at",
     )
     sub.add_argument(
         "--explore", action="store_true", help="by interleavings alone, in all scenarios"
@@ -70,8 +72,8 @@ def _chosen(args: argparse.Namespace) -> Sequence[Mutant]:
         return [find(name) for name in args.names]
     if args.made:
         return [made.named(name) for name in made.everything()]
-    wrong = (m for m in MUTANTS if not (args.without_input and m.about_input))
-    return [*CONFORMING, *wrong]
+    looked_at = args.list or (PROFILES[args.profile].input and not args.without_input)
+    return [*CONFORMING, *(m for m in MUTANTS if looked_at or not m.about_input)]
 
 
 def list_mutants(chosen: Sequence[Mutant]) -> Verdict:

@@ -69,6 +69,6 @@ COUNTED = Schema(_RESOURCE + _BOOKING, counted=True)
 CHECKED = COUNTED.also(
     """
 ALTER TABLE resource DROP CONSTRAINT IF EXISTS enough,
-    ADD CONSTRAINT enough CHECK (booked BETWEEN 0 AND capacity);"""
+    ADD CONSTRAINT enough CHECK (booked <= capacity);"""
 )
 """A counter, and the database holds it below the capacity."""
