@@ -29,6 +29,7 @@ Implementation = Callable[[Say], Iterator[Answer | str]]
 UPDATE = "UPDATE seat SET taken = taken + 1, version = version + 1 WHERE id = 1 AND version = "
 INSERT = "INSERT INTO booking VALUES ('b', 1)"
 OWN = "SELECT seat FROM booking WHERE id = 'b'"
+PREPARED = "SELECT name FROM pg_prepared_statements"
 RAISE = "DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '40001'; END $$"
 
 
@@ -47,6 +48,11 @@ class Psycopg:
             return self._connection.execute(sql.encode(), prepare=prepared).rowcount
         except psycopg.Error as error:
             raise Refused(error.sqlstate) from error
+
+    def forget(self) -> None:
+        """The server forgets what was prepared, and the driver does not notice."""
+        for (name,) in self._connection.execute(PREPARED).fetchall():
+            self._connection.execute(f'DEALLOCATE "{name}"')
 
     def close(self) -> None:
         self._connection.close()
@@ -75,6 +81,10 @@ class Asyncpg:
         else:
             tag = await self._connection.execute(sql)
         return int(tag.split()[-1]) if tag[-1].isdigit() else 0
+
+    def forget(self) -> None:
+        for statement in self._prepared.values():
+            self("DEALLOCATE " + statement.get_name())
 
     def close(self) -> None:
         self._connection.terminate()
@@ -126,7 +136,7 @@ def an_upsert_that_finds_a_row(say: Say) -> Iterator[Answer | str]:
 def prepared_again(say: Say) -> Iterator[Answer | str]:
     say(OWN, prepared=True)
     say(OWN, prepared=True)
-    say("DEALLOCATE ALL; SET lock_timeout = 0")  # the driver does not notice
+    say.forget()
     with pytest.raises(Refused, match="26000"):
         say(OWN, prepared=True)
     say(OWN, prepared=False)
