@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+from attrs import evolve
 
 from lastseat.harness.aftermath import LATE, NEVER
 from lastseat.harness.campaign import Campaign
@@ -61,6 +62,54 @@ def test_faults_strike_while_a_client_waits_for_a_lock(
     sweeping.fault_sweep(named("same-id-at-once"), *WHILE_WAITING, "terminate", "lose-answer")
     assert_nobody_is_convicted(sweeping)
     assert set(sweeping.witness.fired) >= WHILE_WAITING
+
+
+def test_who_is_given_time_in_the_middle_of_a_run_is_observed_all_the_same(
+    campaign: Callable[[str], Campaign],
+) -> None:
+    """Its next attempt has a new connection, and nothing else is taken for a part of it."""
+    judging = campaign("optimistic")
+    run = Run(judging.stage, evolve(ALONE, capacities={"r1": 2}, deadlines={"alice": 4000}))
+    to_the_end(run)
+    run.give_time()
+    run.ask("alice", Request("b2", "r1", 1))
+    to_the_end(run)
+    run.finish()
+    assert judging.judge(run) is None
+    assert [attempt.answer for attempt in run.attempts] == [BOOKED, BOOKED]
+
+
+def test_a_second_fault_behind_the_first_convicts_nobody_who_is_right(
+    campaign: Callable[[str], Campaign],
+) -> None:
+    sweeping = campaign("optimistic")
+    runs = sweeping.fault_pairs(ALONE, 40)
+    assert_nobody_is_convicted(sweeping)
+    assert 20 < runs <= 41
+    fired = {f: n for f, n in sweeping.witness.fired.items() if f not in LATER}
+    assert sum(fired.values()) > runs, "most runs have two"
+
+
+@pytest.mark.parametrize(
+    ("name", "fault", "rule"),
+    [
+        ("X31", "stall-request", "revelation"),
+        ("X37", "lose-request", "REJECTED"),
+        ("X39", "raise-57014", "BOOKED"),
+        ("X46", "lose-answer", "INFRASTRUCTURE"),
+        ("X50", "stall-request", "INFRASTRUCTURE"),
+        ("X51", "raise-57014", "nothing after the outcome"),
+        ("doubt-everywhere", "lose-request", "in doubt"),
+    ],
+)
+def test_a_fault_convicts_who_answers_it_wrongly(
+    campaign: Callable[[str], Campaign], name: str, fault: str, rule: str
+) -> None:
+    """X31 looks for its booking before it waits for the lock: while its own commit is stuck in the
+    network it is asked again, and answers REJECTED when that commit has arrived."""
+    sweeping = campaign(name)
+    sweeping.fault_sweep(ALONE, fault)
+    assert rule in {rule for convicted in sweeping.convicted for rule in convicted.rules}
 
 
 def assert_nobody_is_convicted(sweeping: Campaign) -> None:

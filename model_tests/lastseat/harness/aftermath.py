@@ -14,8 +14,9 @@ ECHO = "echo"
 """A client that is disturbed by nothing, and asks again at once what is in doubt."""
 
 _TRIES = 4
-_SPARE = "spare"
-_SPARE_CAPACITY = 100
+SPARE = "spare"
+"""A resource that nobody contends for."""
+SPARE_CAPACITY = 100
 
 
 def aftermath(run: Run, fate: str = LATE) -> None:
@@ -33,8 +34,8 @@ def aftermath(run: Run, fate: str = LATE) -> None:
         _until_definite(run, attempt.client, attempt.request)
     disturbed = dict.fromkeys(fired.client for fired in run.fault_report())
     for client in disturbed:
-        run.declare(_SPARE, _SPARE_CAPACITY)
-        _until_definite(run, client, Request(f"quiet-{client}", _SPARE, 1))
+        run.declare(SPARE, SPARE_CAPACITY)
+        _until_definite(run, client, Request(f"quiet-{client}", SPARE, 1))
 
 
 def _while_stuck(run: Run, client: str, fate: str) -> None:

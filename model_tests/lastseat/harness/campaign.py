@@ -119,10 +119,7 @@ class Campaign:
         return self._sweep(self._fault_runs(scenario, faults, everywhere=everywhere), enough)
 
     def fault_pairs(self, scenario: Scenario, most: int) -> int:
-        """Two faults in one run, the first of which ``fault_sweep`` has met; how many runs.
-
-        Where there are more than ``most`` such pairs, so many are drawn at random.
-        """
+        """Two faults in one run, drawn at random; how many runs, at most ``most``."""
         sweeps = [self._sweep_of(scenario, base) for base in scenario.faults]
         runs = (sweep.pairs(most // len(sweeps), self.seed or 0) for sweep in sweeps)
         return self._sweep(itertools.chain.from_iterable(runs), _ENOUGH_RULES)

@@ -1,7 +1,8 @@
 """What a verification consists of: cases, each with an id that stays the same from run to run.
 
-``model``, ``explore/SCENARIO``, ``faults/SCENARIO/FAULT``, ``input/SCENARIO``, ``hypothesis``,
-``canary/NAME``. They do not build on each other: any of them can be run alone, in any order.
+``model``, ``explore/SCENARIO``, ``faults/SCENARIO/FAULT``, ``pairs/SCENARIO``, ``input/SCENARIO``,
+``hypothesis``, ``canary/NAME``. They do not build on each other: any of them can be run alone, in
+any order.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ class Profile:
     """Of the Hypothesis machine."""
     input: bool
     """Is it looked at what becomes of requests that are wrong in themselves?"""
+    pairs: int
+    """Runs of each scenario with two faults, drawn at random."""
 
     @property
     def scenarios(self) -> tuple[Scenario, ...]:
@@ -39,8 +42,8 @@ class Profile:
 
 
 PROFILES = {
-    "quick": Profile("quick", twice=False, examples=80, input=False),
-    "full": Profile("full", twice=True, examples=800, input=True),
+    "quick": Profile("quick", twice=False, examples=80, input=False, pairs=0),
+    "full": Profile("full", twice=True, examples=800, input=True, pairs=400),
 }
 
 
@@ -71,7 +74,13 @@ def of_implementation(profile: Profile) -> tuple[Case, ...]:
     """Those that run the implementation itself."""
     return (
         *(_explore(scenario, twice=profile.twice) for scenario in profile.scenarios),
-        *(_fault(s, fault) for s in SCENARIOS if s.faults for fault in FAULTS.values()),
+        *(
+            _fault(s, fault, everywhere=profile.pairs > 0)
+            for s in SCENARIOS
+            if s.faults
+            for fault in FAULTS.values()
+        ),
+        *(_pairs(s, profile.pairs) for s in SCENARIOS if s.faults and profile.pairs),
         *(_explore(s, twice=False, group="input") for s in WRONG_IN_THEMSELVES if profile.input),
         _hypothesis(profile.examples),
     )
@@ -119,16 +128,26 @@ def _explore(scenario: Scenario, *, twice: bool, group: str = "explore") -> Case
     return Case(case, scenario.why, run)
 
 
-def _fault(scenario: Scenario, fault: Fault) -> Case:
+def _fault(scenario: Scenario, fault: Fault, *, everywhere: bool = False) -> Case:
     def run(venue: Venue, found: Found) -> None:
         with venue.campaign(case, found) as campaign:
-            campaign.fault_sweep(scenario, fault.name)
+            campaign.fault_sweep(scenario, fault.name, everywhere=everywhere)
         met = found.witness.met
         found.applies = met > 0
         found.did = f"it met {met} turns, one a run" if met else "there is no turn that it can meet"
 
     case = f"faults/{scenario.name}/{fault.name}"
     return Case(case, fault.words, run)
+
+
+def _pairs(scenario: Scenario, most: int) -> Case:
+    def run(venue: Venue, found: Found) -> None:
+        with venue.campaign(case, found) as campaign:
+            runs = campaign.fault_pairs(scenario, most)
+        found.did = f"{runs} runs, most with two faults, drawn by seed {venue.seed}"
+
+    case = f"pairs/{scenario.name}"
+    return Case(case, "a second fault behind a first, also in the repetitions", run, random=True)
 
 
 def _hypothesis(examples: int) -> Case:

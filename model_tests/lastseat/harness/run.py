@@ -308,7 +308,7 @@ class Run:
 
     def give_time(self) -> None:
         """From now on nobody is in a hurry; who was makes a new connection."""
-        self.stage.give_time({})
+        self.stage.give_time({}, in_a_run=True)
 
     def _note_overlap(self, client: str) -> None:
         mine = self._busy[client]

@@ -94,8 +94,11 @@ class Stage:
         self._clients[name].call("connect", dsn=dsn, deadline_ms=deadline_ms)
         self._deadlines[name] = deadline_ms
 
-    def give_time(self, deadlines: Mapping[str, int]) -> None:
-        """From now on attempts have so many milliseconds; those of others as many as usual."""
+    def give_time(self, deadlines: Mapping[str, int], *, in_a_run: bool = False) -> None:
+        """From now on attempts have so many milliseconds; those of others as many as usual.
+
+        In the middle of a run whoever is told so connects when it needs to, and is observed.
+        """
         if self.unhurried:
             return
         for name in self._deadlines.keys() | deadlines.keys():
@@ -103,7 +106,8 @@ class Stage:
             wanted = deadlines.get(name, DEADLINE_MS)
             if self._deadlines[name] != wanted:
                 self.connect(name, wanted)
-                self._say_first_words(name)
+                if not in_a_run:
+                    self._say_first_words(name)
 
     def _say_first_words(self, name: str) -> None:
         """Let a client connect, outside of any run: drivers ask a new server this and that."""

@@ -2,18 +2,18 @@
 
 A sweep runs a schedule without faults, and notes at every step which faults could have come in its
 place, or could meet a client that waits for a lock behind it. Then it runs each of these prefixes
-with its fault, and sees what becomes of everybody. With a budget of two it goes on from there:
-every place that is reached behind the first fault is met by a second one.
+with its fault, and sees what becomes of everybody. Two faults in one run are too many to try all:
+some are drawn, the second at a place that is reached behind the first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from random import Random
 
 from attrs import define, evolve, field, frozen
 
-from lastseat.harness.aftermath import LATE, NEVER, aftermath
+from lastseat.harness.aftermath import LATE, NEVER, SPARE, SPARE_CAPACITY, aftermath
 from lastseat.harness.faults import FAULTS
 from lastseat.harness.run import Run
 from lastseat.harness.scenario import Scenario
@@ -26,16 +26,17 @@ HASTE_MS = 150
 """What a client is given that is to be met by silence; doubled when that was too little."""
 
 _TRIES = 4
+_SECONDS = 3
+"""So many second faults are tried behind a first one."""
 _LATER = frozenset({LATE, NEVER})
 """These decide over what another fault has left in the network: the aftermath brings them about."""
 
 
 @frozen
 class Position:
-    """The moves that lead there, the last of which is a fault; how often faults struck."""
+    """The moves that lead there, the last of which is a fault; the fate of what is stuck then."""
 
     moves: tuple[Move, ...]
-    faults: int = 1
     fate: str = LATE
 
     @property
@@ -43,8 +44,10 @@ class Position:
         return self.moves[-1].decision.move
 
     @property
-    def client(self) -> str:
-        return self.moves[-1].decision.client
+    def hasty(self) -> frozenset[str]:
+        """The clients that are met by silence."""
+        faults = (m.decision for m in self.moves if m.decision.is_fault)
+        return frozenset(fault.client for fault in faults if FAULTS[fault.move].waits)
 
 
 def overtaken(run: Run) -> None:
@@ -77,7 +80,6 @@ class Sweep:
     _diverged: int = field(default=0, init=False)
     _first: list[Position] | None = field(default=None, init=False)
     """The places where a first fault can strike, once the schedule was run without any."""
-    _second: list[Position] = field(factory=list, init=False)
 
     def runs(self, *only: str, but: Collection[str] = ()) -> Iterator[Run]:
         """Every finished run, the first time beginning with the one without a fault.
@@ -85,23 +87,32 @@ class Sweep:
         ``only``: the faults that are meant (none named: all), ``but`` for some.
         """
         if self._first is None:
-            plain = Run(self.stage, self._all_hasty(), notes_faults=True)
-            self.base(plain)
-            self._first = list(self._positions(plain, 0, 0))
-            plain.finish()
-            yield plain
-        chosen = [p for p in self._first if (not only or p.fault in only) and p.fault not in but]
-        for position in sorted(chosen, key=_haste):
-            run = self._meet(position)
-            self._second += self._positions(run, len(position.moves), 1)
-            yield run
-
-    def pairs(self, most: int, seed: int) -> Iterator[Run]:
-        """Runs with a second fault behind each of those that ``runs`` has met: at most so many,
-        drawn at random, where there are more places for it."""
-        chosen = Random(seed).sample(self._second, min(most, len(self._second)))
+            yield self._find_places()
+        places = self._first or []
+        chosen = [p for p in places if (not only or p.fault in only) and p.fault not in but]
         for position in sorted(chosen, key=_haste):
             yield self._meet(position)
+
+    def pairs(self, most: int, seed: int) -> Iterator[Run]:
+        """At most so many runs, drawn at random, besides the one without a fault: a first fault
+        alone, and then with a second one at some of the places behind it, in repetitions, too."""
+        if self._first is None:
+            yield self._find_places()
+        draw, places = Random(seed), self._first or []
+        for first in draw.sample(places, min(len(places), most // (1 + _SECONDS))):
+            run = self._meet(first)
+            yield run
+            behind = list(self._positions(run, since=len(first.moves)))
+            for second in draw.sample(behind, min(len(behind), _SECONDS)):
+                yield self._meet(second)
+
+    def _find_places(self) -> Run:
+        """Run the schedule without a fault, and see where one can strike."""
+        plain = Run(self.stage, self._all_hasty(), notes_faults=True)
+        self.base(plain)
+        self._first = list(self._positions(plain, since=0))
+        plain.finish()
+        return plain
 
     def reached(self) -> frozenset[str]:
         """The faults for which there was a place."""
@@ -112,37 +123,20 @@ class Sweep:
         taken, self._diverged = self._diverged, 0
         return taken
 
-    @property
-    def places_for_pairs(self) -> int:
-        """How many places there are for a second fault."""
-        return len(self._second)
-
     def _all_hasty(self) -> Scenario:
         """With more than enough time: only so that it is seen where silence could strike."""
         return evolve(self.scenario, deadlines=dict.fromkeys(self.scenario.attempts, 4000))
 
-    def _positions(self, run: Run, since: int, faults: int) -> Iterator[Position]:
+    def _positions(self, run: Run, since: int) -> Iterator[Position]:
         """The places behind the first ``since`` steps of this run."""
-        steps = run.steps
-        moves = script_of(run, steps)
-        for index, step in enumerate(steps):
+        moves = script_of(run, run.steps)
+        for index, step in enumerate(run.steps):
             if index < since:
                 continue
-            before = tuple(moves[:index])
             if step.decision.move in {START, RELEASE}:
                 met = [Decision(name, step.decision.client) for name in step.faults]
-                yield from self._strikes(before, met, faults + 1)
-            yield from self._strikes(tuple(moves[: index + 1]), step.waiting, faults + 1)
-
-    def _strikes(
-        self, before: tuple[Move, ...], met: Sequence[Decision], faults: int
-    ) -> Iterator[Position]:
-        for decision in met:
-            if decision.move in _LATER:
-                continue
-            yield Position((*before, Move(decision)), faults)
-            if decision.move == "stall-request":
-                yield Position((*before, Move(decision)), faults, NEVER)
+                yield from _strikes(moves[:index], met)
+            yield from _strikes(moves[: index + 1], step.waiting)
 
     def _meet(self, position: Position) -> Run:
         """Run the prefix, let the fault happen, and see what becomes of everybody.
@@ -151,7 +145,7 @@ class Sweep:
         """
         haste = HASTE_MS
         for _ in range(_TRIES):
-            deadlines = {position.client: haste} if FAULTS[position.fault].waits else {}
+            deadlines = dict.fromkeys(position.hasty, haste)
             hasty = evolve(self.scenario, deadlines=deadlines)
             run = Run(self.stage, hasty, notes_faults=True)
             try:
@@ -170,9 +164,18 @@ class Sweep:
         return run
 
 
+def _strikes(before: Sequence[Move], met: Iterable[Decision]) -> Iterator[Position]:
+    for decision in met:
+        if decision.move in _LATER:
+            continue
+        yield Position((*before, Move(decision)))
+        if decision.move == "stall-request":
+            yield Position((*before, Move(decision)), NEVER)
+
+
 def _haste(position: Position) -> str:
     """A client that is given less time is told so in a turn of its own: one after another."""
-    return position.client if FAULTS[position.fault].waits else ""
+    return " ".join(sorted(position.hasty))
 
 
 def follow(run: Run, moves: Sequence[Move]) -> None:
@@ -183,6 +186,8 @@ def follow(run: Run, moves: Sequence[Move]) -> None:
     for move in moves:
         client = move.decision.client
         if move.decision.move == START and move.request is not None and not run.will_ask(client):
+            if move.request.resource_id == SPARE:
+                run.declare(SPARE, SPARE_CAPACITY)
             run.ask(client, move.request)
         if not move.decision.is_fault and move.decision not in run.enabled():
             raise Diverged(f"«{move.decision}» cannot be made")
