@@ -508,6 +508,10 @@ class Run:
         }
         for pid in self.stage.backends.holding_locks(idle):
             yield idle[pid] or "", "its connection still holds a lock after the answer"
+        if self.sight.prepared:
+            for name in self.stage.backends.prepared_transactions() & self.sight.prepared.keys():
+                yield self.sight.prepared[name], f"its transaction «{name}» is still prepared"
+                self.stage.backends.forget_prepared(name)
 
 
 def _ms(seconds: float) -> float:

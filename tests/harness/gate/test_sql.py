@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lastseat.harness.gate.sql import Kind, classify, split
+from lastseat.harness.gate.sql import Kind, classify, prepared_transaction, split
 
 KNOWN = frozenset(
     {"now", "sum", "count", "coalesce", "unnest"} | {"in", "values", "exists", "as", "from"}
@@ -115,3 +115,18 @@ def test_without_a_list_of_the_server_s_functions_every_call_may_write() -> None
 )
 def test_a_query_may_hold_several_statements(sql: str, parts: tuple[str, ...]) -> None:
     assert split(sql) == parts
+
+
+@pytest.mark.parametrize(
+    ("sql", "name"),
+    [
+        ("PREPARE TRANSACTION 'one'", "one"),
+        ("commit prepared 'one';", "one"),
+        ("ROLLBACK /* now */ PREPARED 'one'", "one"),
+        ("COMMIT", None),
+        ("PREPARE one AS SELECT 'two'", None),
+        ("INSERT INTO x VALUES ('PREPARE TRANSACTION')", None),
+    ],
+)
+def test_a_transaction_in_two_phases_has_a_name(sql: str, name: str | None) -> None:
+    assert prepared_transaction(sql) == name

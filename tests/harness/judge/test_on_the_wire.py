@@ -151,8 +151,17 @@ def overtaken(say: Say) -> Iterator[Answer | str]:
     yield CONFLICT
 
 
+def in_two_phases(say: Say) -> Iterator[Answer | str]:
+    say("BEGIN")
+    say(INSERT)
+    say("PREPARE TRANSACTION 'both'")
+    say("COMMIT PREPARED 'both'")
+    yield BOOKED
+
+
 RIGHT = [
     plain,
+    in_two_phases,
     given_back_to_a_pool,
     a_savepoint_before_a_look,
     one_statement_of_its_own,
@@ -231,6 +240,13 @@ def left_open(say: Say) -> Iterator[Answer | str]:
     yield REJECTED
 
 
+def left_prepared(say: Say) -> Iterator[Answer | str]:
+    say("BEGIN")
+    say(INSERT)
+    say("PREPARE TRANSACTION 'left'")
+    yield BOOKED
+
+
 def doubt_without_a_commit(say: Say) -> Iterator[Answer | str]:
     say("BEGIN")
     say(UPDATE + "7")
@@ -247,6 +263,7 @@ WRONG = {
     told_before_the_commit: {Rule.NOTHING_BEFORE_THE_COMMIT, Rule.NOTHING_AFTER_THE_OUTCOME},
     written_after_the_outcome: {Rule.NOTHING_AFTER_THE_OUTCOME},
     left_open: {Rule.NOTHING_AFTER_THE_OUTCOME},
+    left_prepared: {Rule.NOTHING_BEFORE_THE_COMMIT, Rule.NOTHING_AFTER_THE_OUTCOME},
     doubt_without_a_commit: {Rule.DOUBT_WHERE_DUE},
 }
 
@@ -321,6 +338,10 @@ def rules(watch: Watch, driver: Callable[[str], Any], implementation: Implementa
     watch.see()
     open_ = dict(sight.at_rest())
     left = "its transaction is open" if "a1" in open_ else None
+    for name in scene.backends.prepared_transactions():
+        assert sight.prepared[name] == "a1"
+        left = f"{name} is prepared"
+        scene.backends.forget_prepared(name)
     lost = tuple(sight.lost_at.get("a1", ()))
     attempt = Attempt("a1", emitted, told, told.in_doubt, lost, left)
     found = {v.rule for v in judge([attempt], sight.exchanges, watch.snapshots)}

@@ -26,6 +26,7 @@ _HELD = """
     SELECT DISTINCT pid FROM pg_locks
      WHERE pid = ANY($1::int[]) AND granted AND locktype <> 'virtualxid'
 """
+_PREPARED = "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()"
 _LEVEL = "SELECT current_setting('default_transaction_isolation')"
 _TRIGGERED = """
     SELECT DISTINCT relname::text FROM pg_trigger JOIN pg_class AS c ON c.oid = tgrelid
@@ -96,6 +97,14 @@ class Backends:
         return not {("read committed",), ("read uncommitted",)}.intersection(
             self._asking.ask(_LEVEL)
         )
+
+    def prepared_transactions(self) -> frozenset[str]:
+        """The names of those that wait for the second phase of their commit in this database."""
+        return frozenset(name for (name,) in self._asking.ask(_PREPARED) if name)
+
+    def forget_prepared(self, name: str) -> None:
+        """Roll such a transaction back: it holds its locks for ever."""
+        self._asking.ask("ROLLBACK PREPARED '" + name.replace("'", "''") + "'")
 
     def triggered_tables(self) -> frozenset[str]:
         """The tables that have triggers other than those of foreign keys."""

@@ -112,6 +112,17 @@ def _transaction(first: str, words: list[str]) -> Kind:
     return _TRANSACTION[first]
 
 
+def prepared_transaction(sql: str) -> str | None:
+    """The name of the transaction that a statement prepares for two-phase commit, or ends."""
+    if "PREPARE" not in sql.upper():
+        return None
+    found = list(tokens(sql))
+    words = {text.upper() for kind, text in found[:2] if kind == "word"}
+    if words != {"PREPARE", "TRANSACTION"} and words - {"COMMIT", "ROLLBACK"} != {"PREPARED"}:
+        return None
+    return next((text.strip("'") for kind, text in found if kind == "string"), None)
+
+
 def _command(first: str, words: list[str], found: list[tuple[str, str]]) -> Kind:
     if first == "COPY":
         return _copy(found, words)

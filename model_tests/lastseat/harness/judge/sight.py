@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from attrs import Factory, define, evolve
+from attrs import Factory, define, evolve, frozen
 
 from lastseat.harness.gate.events import (
     Answered,
@@ -21,7 +21,7 @@ from lastseat.harness.gate.events import (
     Undelivered,
     Withheld,
 )
-from lastseat.harness.gate.sql import Kind, classify
+from lastseat.harness.gate.sql import Kind, classify, prepared_transaction
 from lastseat.harness.gate.turns import Answer, Statement, Turn
 from lastseat.spec.events import CommitSent, Phase, Seen, What
 from lastseat.spec.visibility import Does, Exchange
@@ -81,6 +81,15 @@ class _Line:
     """Where in its attempt's life the last turn stands."""
 
 
+@frozen
+class _Prepared:
+    """A transaction that waits for the second phase of its commit, on no connection."""
+
+    attempt: str
+    transaction: int
+    writes: frozenset[int]
+
+
 @define
 class Sight:
     """Reads gate events one by one; collects the exchanges, and yields the events of a history.
@@ -105,6 +114,12 @@ class Sight:
     _unnoticed: dict[int, str] = Factory(dict)
     """Connections that broke and that their client has not closed yet."""
     _transactions: int = 0
+    _prepared: dict[str, _Prepared] = Factory(dict)
+
+    @property
+    def prepared(self) -> dict[str, str]:
+        """The transactions that were prepared for two-phase commit, by name: whose they are."""
+        return {name: prepared.attempt for name, prepared in self._prepared.items()}
 
     def invoked(self, client: str, attempt: str) -> Iterator[Seen]:
         """The client begins an attempt; what broke while it was idle reaches this one."""
@@ -210,6 +225,7 @@ class Sight:
                 line.writes.add(len(self.exchanges))
             line.pending.append(len(self.exchanges))
             self.exchanges.append(exchange)
+            self._in_two_phases(line, statement, exchange)
             line.phase = _phase(line, exchange)
             if exchange.commits and line.writes:
                 self.commit_sent.add(attempt)
@@ -222,6 +238,19 @@ class Sight:
                 line.implicit = line.implicit and exchange.does is Does.WRITE
         if turn.ends_with != "H":  # the end of a batch ends the server's own transaction
             line.implicit = False
+
+    def _in_two_phases(self, line: _Line, statement: Statement, exchange: Exchange) -> None:
+        """What is prepared on one connection may be committed on any other."""
+        name = prepared_transaction(statement.sql)
+        if name is None:
+            return
+        if exchange.does is Does.WRITE:
+            found = _Prepared(exchange.attempt, line.transaction, frozenset(line.writes))
+            self._prepared[name] = found
+        elif name in self._prepared:
+            before = self._prepared[name]
+            line.transaction, line.writes = before.transaction, set(before.writes)
+            self.exchanges[-1] = evolve(exchange, transaction=before.transaction)
 
     def _exchange(self, line: _Line, statement: Statement, attempt: str) -> Exchange:
         kind = classify(statement.sql, self.known)

@@ -25,6 +25,8 @@ SETTINGS: Mapping[str, str] = {
     "autovacuum": "off",
     "jit": "off",
     "max_connections": "100",
+    # Off by default, and then nobody could be seen to leave one behind.
+    "max_prepared_transactions": "10",
     "shared_buffers": "32MB",
     # Keeps segments in the data folder instead of /dev/shm, where a killed server leaves them.
     "dynamic_shared_memory_type": "mmap",
