@@ -44,9 +44,10 @@ lint: setup ## ruff, mypy strict, import-linter, codespell
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/codespell
 
-bench: setup ## measure the gate's schedules per second, and the judge on a million attempts
+bench: setup ## measure the gate, the judge on a million attempts, and a peer beside us
 	@$(BIN)/python -m lastseat.harness.bench.gate
 	@$(BIN)/python -m lastseat.harness.bench.check
+	@$(BIN)/python -m lastseat.harness.bench.peers
 
 examples: setup node ## hold the implementations in docs/examples against the model, each by the quick profile
 	@$(BIN)/python -m tests.examples
