@@ -31,7 +31,8 @@ MET_BY_A_FAULT = [
 def campaign(target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Opened]:
     """Campaigns against these factories, which give a client little time."""
     monkeypatch.setenv("PYTHONPATH", str(FACTORIES))
-    monkeypatch.setattr(runs, "_PATIENCE", 1.0)
+    monkeypatch.setattr(runs, "DEADLINE_MS", 500)
+    monkeypatch.setattr(runs, "GRACE_MS", 500)
     with contextlib.ExitStack() as stack:
 
         def opened(name: str) -> Campaign:
