@@ -14,6 +14,7 @@ from lastseat.harness.commands import (
     hunt,
     model,
     mutants,
+    outages,
     replay,
     smoke,
     soak,
@@ -33,7 +34,20 @@ from lastseat.harness.scenario import UnknownScenario
 from lastseat.harness.selection import MalformedKnownFailures, UnknownCase
 from lastseat.harness.verdict import INTERRUPTED, Verdict
 
-_COMMANDS = (verify, smoke, explore, hunt, soak, truth, replay, mutants, check, vectors, model)
+_COMMANDS = (
+    verify,
+    smoke,
+    explore,
+    hunt,
+    outages,
+    soak,
+    truth,
+    replay,
+    mutants,
+    check,
+    vectors,
+    model,
+)
 
 _EPILOG = """exit codes: 0 pass, 1 violation, 2 inconclusive, 3 usage or adapter error,
 130 interrupted without a violation"""

@@ -13,7 +13,14 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "smoke": ("lastseat smoke --adapter './my-adapter --flag'", "lastseat smoke optimistic"),
     "explore": ("lastseat explore last-seat", "lastseat explore last-seat X03"),
     "hunt": ("lastseat hunt my.package:factory --minutes 5 --seed 7",),
-    "soak": ("lastseat soak locking --attempts 5000 --clients 8",),
+    "outages": (
+        "lastseat outages my.package:factory --require disk-full --require half-open",
+        "lastseat outages locking --only crash-restart",
+    ),
+    "soak": (
+        "lastseat soak locking --attempts 5000 --clients 8",
+        "lastseat soak --server synchronous_commit=off --faults crash-restart",
+    ),
     "truth": ("lastseat truth optimistic",),
     "replay": (
         "lastseat replay report/explore/last-seat/violation-1.schedule.json",

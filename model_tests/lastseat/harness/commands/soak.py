@@ -21,7 +21,6 @@ def add(commands: shared.Commands[argparse.ArgumentParser]) -> None:
     sub = commands.add_parser(
         "soak",
         help="free-running clients while the server is killed and restarted, then the history",
-        epilog=f"outages: {', '.join(EVERYTHING)}",
     )
     shared.add_implementation(sub, in_process=False)
     shared.add_server(sub)
@@ -33,7 +32,7 @@ def add(commands: shared.Commands[argparse.ArgumentParser]) -> None:
         nargs="*",
         default=None,
         metavar="OUTAGE",
-        help=f"what strikes, in turn (default: {' '.join(USUAL)})",
+        help=f"what strikes, in turn, of {', '.join(EVERYTHING)} (default: {' '.join(USUAL)})",
     )
     sub.add_argument("--strikes", type=int, default=plan.strikes, metavar="N", help="how often")
     sub.add_argument(
