@@ -8,6 +8,7 @@ import pytest
 
 from lastseat.harness.campaign import Convicted
 from lastseat.harness.cases import PROFILES, Case, cases
+from lastseat.harness.documents import keep
 from lastseat.harness.judge.verdict import Finding
 from lastseat.harness.postgres import Target
 from lastseat.harness.registry import resolve
@@ -96,3 +97,19 @@ def test_what_a_case_tells_early_is_not_told_twice() -> None:
     work.took(one, Came(Found(convicted=[CONVICTED]), None, 0.1))
     work.broken_off()
     assert work.result.convicted == [CONVICTED]
+
+
+def test_every_violation_has_its_page_whichever_case_was_over_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[Convicted] = []
+    monkeypatch.setattr(keep, "show", shown.append)
+    work, (one, two), _ = together("one", "two")
+    work.result.out = tmp_path
+    for case in (two, one):
+        schedule = tmp_path / f"{case.id}.schedule.json"
+        convicted = Convicted(CONVICTED.findings, (), schedule, "last-seat")
+        work.took(case, Came(Found(convicted=[convicted]), None, 0.1))
+        keep.keep(work.result)
+        convicted.page.touch()
+    assert [convicted.page.stem for convicted in shown] == ["two", "one"]

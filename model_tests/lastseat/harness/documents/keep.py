@@ -24,9 +24,10 @@ def keep(result: Verification) -> None:
     result.out.mkdir(parents=True, exist_ok=True)
     write(result.out / JSON, msgspec.json.format(msgspec.json.encode(summary(result))) + b"\n")
     write(result.out / JUNIT, junit(result))
-    for last in result.results[-1:]:
-        for convicted in last.found.convicted:
-            show(convicted)
+    for one in result.results:
+        for convicted in one.found.convicted:
+            if not convicted.page.exists():  # the newest is not always the last
+                show(convicted)
 
 
 def show(convicted: Convicted) -> None:
