@@ -47,6 +47,7 @@ lint: setup ## ruff, mypy strict, import-linter, codespell
 bench: setup ## measure the gate, the judge on a million attempts, and a peer beside us
 	@$(BIN)/python -m lastseat.harness.bench.gate
 	@$(BIN)/python -m lastseat.harness.bench.check
+	@$(BIN)/python -m lastseat.harness.bench.deadline
 	@$(BIN)/python -m lastseat.harness.bench.peers
 
 examples: setup node ## hold the implementations in docs/examples against the model, each by the quick profile
