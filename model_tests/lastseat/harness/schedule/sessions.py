@@ -1,8 +1,8 @@
 """Follows the transactions of all connections, and tells what each move has touched.
 
 A statement touches the things that it names: the identifiers that its caller knows by name, among
-its parameters and literals. One that names none, or whose conditions do more than compare, may
-touch everything; so may what calls a function of the user's, and what writes to a table on which
+its parameters and literals. One that names none, or that looks at more than it names, may touch
+everything; so may what calls a function of the user's, and what writes to a table on which
 there is a trigger of the user's.
 """
 
@@ -17,9 +17,11 @@ from attrs import Factory, define
 from lastseat.harness.gate.events import Answered, Broken, GateEvent, Sent
 from lastseat.harness.gate.sql import Kind, classify, tokens
 from lastseat.harness.gate.turns import Answer, Statement, Turn
+from lastseat.harness.schedule.confined import confined
 from lastseat.harness.schedule.footprint import ALL, NONE, NOTHING, Footprint, Things
 
-_LOCKING = frozenset({"FOR", "LOCK"})
+_LOCKING = frozenset({"FOR"})
+_TABLES = frozenset({"LOCK"})
 _NOT_BY_NAME = frozenset({"OR", "NOT", "<>", "!=", "LIKE", "ILIKE", "NOTNULL", "EXCEPT"})
 _SEQUENCES = frozenset({"nextval", "setval", "currval", "lastval"})
 _ABOVE = re.compile(
@@ -117,6 +119,10 @@ class Sessions:
         if kind is Kind.SAVEPOINT:
             return Footprint(aborts=ALL) if "ROLLBACK" in statement.sql.upper() else NOTHING
         things = self._things(statement, named)
+        if kind is Kind.READ and _words(statement.sql)[0] & _TABLES:
+            return Footprint(
+                ALL, ALL, ALL
+            )  # who reads has to wait, too, as if it had been committed
         if kind is Kind.READ and not _words(statement.sql)[0] & _LOCKING:
             return Footprint(reads=things)
         return Footprint(reads=things, writes=things)
@@ -124,8 +130,13 @@ class Sessions:
     def _things(self, statement: Statement, named: Callable[[str], Things]) -> Things:
         kind = classify(statement.sql, self.known)
         upper, lower = _words(statement.sql)
-        vague = kind not in {Kind.READ, Kind.WRITE} or upper & _NOT_BY_NAME or lower & _SEQUENCES
-        if vague or (kind is Kind.WRITE and lower & self.triggers):
+        if (
+            kind not in {Kind.READ, Kind.WRITE}
+            or upper & _NOT_BY_NAME
+            or lower & _SEQUENCES
+            or (kind is Kind.WRITE and lower & self.triggers)
+            or not confined(statement.sql)
+        ):
             return ALL
         return named(str(statement)) or ALL
 
