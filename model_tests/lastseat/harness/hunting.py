@@ -7,6 +7,7 @@ that it does not matter which worker makes it, and any of them can be made again
 from __future__ import annotations
 
 import hashlib
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from random import Random
@@ -121,17 +122,19 @@ class Struck:
                 yield fault
 
 
-def hunt(numbers: Sequence[int], seed: int, venue: Venue) -> Hunted:
-    """Make these runs, until one is illegal; that one is made small."""
+def hunt(numbers: Sequence[int], seed: int, end: float, venue: Venue) -> Hunted:
+    """Make these runs, until one is illegal, which is made small, or until the machine's monotonic
+    clock shows ``end``."""
     hunted = Hunted()
     with venue.campaign("", hunted.found) as campaign:
         hunted.commits = venue.commits
         for number in numbers:
             run = _run(number, seed, campaign, hunted)
-            if campaign.judge_and_keep(run):
-                continue
-            hunted.shrunk_in = campaign.make_small(run)
-            break
+            if not campaign.judge_and_keep(run):
+                hunted.shrunk_in = campaign.make_small(run)
+                break
+            if time.monotonic() > end:
+                break
     return hunted
 
 

@@ -75,7 +75,7 @@ def _hunt(args: argparse.Namespace, seed: int, out: Path, hunted: Hunted) -> Non
                 hunted.add(crew.finished()[1])
             if hunted.found.convicted or time.monotonic() > end:
                 break
-            crew.submit(partial(hunt, range(first, first + _AT_ONCE), seed))
+            crew.submit(partial(hunt, range(first, first + _AT_ONCE), seed, end))
         while crew.pending and not hunted.found.convicted:
             hunted.add(crew.finished()[1])
 
