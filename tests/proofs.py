@@ -12,7 +12,7 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -85,7 +85,9 @@ def mistaken(text: str, right: str, wrong: str) -> str:
     return text.replace(right, wrong)
 
 
-def assert_refuted(path: Path, statement: str) -> None:
-    """CrossHair has found a counterexample to the statement in this file."""
-    verdict = check([line_of(path, statement)])[path.stem, statement]
-    assert re.match(rf"AssertionError: +when calling {statement}\(", verdict), verdict
+def assert_refuted(canaries: Mapping[str, Path]) -> None:
+    """CrossHair has found a counterexample to each statement, in the file beside it."""
+    verdicts = check(line_of(path, statement) for statement, path in canaries.items())
+    for statement, path in canaries.items():
+        verdict = verdicts[path.stem, statement]
+        assert re.match(rf"AssertionError: +when calling {statement}\(", verdict), verdict
