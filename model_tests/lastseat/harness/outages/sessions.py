@@ -32,9 +32,11 @@ def _terminate(site: Site) -> None:
 
 
 @contextmanager
-def _holding(site: Site) -> Iterator[None]:
-    """Nobody writes meanwhile: every table is locked, as by a migration."""
+def _holding(site: Site, limit: str | None = None) -> Iterator[None]:
+    """Nobody writes meanwhile: every table is locked, as by a migration that has no ``limit``."""
     with site.session() as session:
+        if limit is not None:
+            session.execute(sql.SQL("SET {} = 0").format(sql.Identifier(limit)))
         # Whoever meets us in a deadlock is to lose it.
         session.execute("SET deadlock_timeout = '10s'")
         with session.transaction():
@@ -72,7 +74,7 @@ def _limited_while_held(name: str, sqlstate: str) -> Callable[[Site], None]:
     def strike(site: Site) -> None:
         with site.session() as session, _default(site, session, name, _SHORT):
             time.sleep(_PAUSE)  # everybody is back, and in the midst of it
-            with _holding(site):
+            with _holding(site, name):
                 until(lambda: site.logged(sqlstate), _PATIENCE)
 
     return strike
