@@ -233,7 +233,9 @@ class Run:
     def _invoke(self, client: str, request: Request) -> None:
         attempt = self._begin(client, request)
         self._busy[client] = attempt
-        self.events.extend(self.sight.invoked(client, attempt.name))
+        self.events.extend(
+            self.sight.invoked(client, attempt.name, self.names.physical(request.booking_id))
+        )
         self.stage.gate.hold(client)
         self.stage.client(client).send("attempt", **self._asked(request))
 

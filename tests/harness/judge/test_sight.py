@@ -21,8 +21,11 @@ from lastseat.harness.gate.events import (
 from lastseat.harness.gate.messages import ServerError, cut
 from lastseat.harness.gate.turns import Answer, Cutter, Turn
 from lastseat.harness.judge.sight import Sight
+from lastseat.spec import visibility
 from lastseat.spec.events import CommitSent, Phase, Seen, What
 from lastseat.spec.visibility import Does, Exchange
+from lastseat.spec.vocabulary import BOOKED, IN_DOUBT, REJECTED
+from lastseat.spec.vocabulary import Answer as Told
 
 CONFLICT = ServerError("ERROR", "40001", "could not serialize")
 TERMINATED = ServerError("FATAL", "57P01", "terminating connection")
@@ -634,3 +637,99 @@ def test_it_is_noticed_when_the_client_lets_go(watch: Watch) -> None:
     watch.said("UPDATE seat SET taken = 1", "UPDATE 1", connection=2)
     (at,) = watch.sight.lost_at["a1"]
     assert watch["UPDATE"].sent_at > at
+
+
+# Several attempts in one transaction.
+
+
+@pytest.fixture
+def combiner() -> Watch:
+    """Alice's client persists her attempt and bob's."""
+    made = Watch()
+    made.told += made.sight.invoked("alice", "a1", "b-1")
+    made.told += made.sight.invoked("bob", "b1", "b-2")
+    return made
+
+
+FULL = ServerError("ERROR", "23514", "there is no room")
+
+
+def told(watch: Watch, **answers: Told) -> set[visibility.Rule]:
+    """What is broken if the attempts are answered so, now."""
+    sight = watch.sight
+    attempts = [
+        visibility.Attempt(
+            name, watch.now + 1, answer, answer.in_doubt, tuple(sight.lost_at.get(name, ()))
+        )
+        for name, answer in answers.items()
+    ]
+    return {violation.rule for violation in visibility.judge(attempts, sight.exchanges)}
+
+
+def claims(watch: Watch, booking: str, *, error: ServerError | None = None) -> None:
+    """One claim behind a savepoint; the counter is moved first, which names nobody."""
+    watch.said("SAVEPOINT claim", "SAVEPOINT")
+    watch.said("UPDATE seat SET taken = taken + 1", "UPDATE 1")
+    insert = extended("INSERT INTO booking VALUES ($1)", booking) + SYNC
+    if error is None:
+        watch.said(insert, "INSERT 0 1")
+        watch.said("RELEASE SAVEPOINT claim", "RELEASE")
+    else:
+        watch.said(insert, status="E", error=error)
+        watch.said("ROLLBACK TO SAVEPOINT claim", "ROLLBACK")
+
+
+def test_a_savepoint_belongs_to_the_attempt_that_it_guards(combiner: Watch) -> None:
+    combiner.said("BEGIN", "BEGIN")
+    claims(combiner, "b-2", error=FULL)
+    claims(combiner, "b-1")
+    combiner.said("COMMIT", "COMMIT", status="I")
+    owners = [exchange.attempt for exchange in combiner.sight.exchanges]
+    assert owners == ["a1", "b1", "b1", "b1", "b1", "a1", "a1", "a1", "a1", "a1"]
+    assert [(e.attempt, e.sqlstate) for e in combiner.told if isinstance(e, Seen)] == [
+        ("b1", "23514")
+    ]
+    assert told(combiner, a1=BOOKED, b1=REJECTED) == set()
+
+
+def test_a_commit_is_that_of_all_who_wrote(combiner: Watch) -> None:
+    combiner.said("BEGIN", "BEGIN")
+    claims(combiner, "b-2")
+    claims(combiner, "b-1")
+    combiner.said("COMMIT", "COMMIT", status="I")
+    assert combiner.commits == ["a1", "b1"]
+    assert told(combiner, a1=BOOKED, b1=BOOKED) == set()
+    assert told(combiner, a1=BOOKED, b1=IN_DOUBT) == {visibility.Rule.DOUBT_WHERE_DUE}
+
+
+def test_and_so_is_its_loss(combiner: Watch) -> None:
+    combiner.said("BEGIN", "BEGIN")
+    claims(combiner, "b-2")
+    claims(combiner, "b-1")
+    combiner.broken(turn=combiner.sent("COMMIT"))
+    lost = [e.attempt for e in combiner.told if isinstance(e, Seen) and e.what is What.LOST]
+    assert lost == ["a1", "b1"]
+    assert told(combiner, a1=IN_DOUBT, b1=IN_DOUBT) == set()
+    assert told(combiner, a1=IN_DOUBT, b1=BOOKED) == {visibility.Rule.NOTHING_BEFORE_THE_COMMIT}
+
+
+def test_who_is_tried_again_in_another_s_transaction_is_retried(combiner: Watch) -> None:
+    combiner.said("BEGIN", "BEGIN")
+    claims(combiner, "b-2", error=CONFLICT)
+    claims(combiner, "b-1")
+    claims(combiner, "b-2")
+    combiner.said("COMMIT", "COMMIT", status="I")
+    assert told(combiner, a1=BOOKED, b1=BOOKED) == {visibility.Rule.NO_HIDDEN_RETRY}
+    violations = visibility.judge(
+        [visibility.Attempt(name, combiner.now, BOOKED, in_doubt=False) for name in ("a1", "b1")],
+        combiner.sight.exchanges,
+    )
+    assert {violation.attempt for violation in violations} == {"b1"}
+
+
+def test_without_savepoints_ids_alone_tell(combiner: Watch) -> None:
+    combiner.said("BEGIN", "BEGIN")
+    combiner.said("UPDATE claim SET won = true WHERE booking = 'b-1'", "UPDATE 0")
+    combiner.said("UPDATE claim SET won = true WHERE booking = 'b-2'", "UPDATE 1")
+    combiner.said("COMMIT", "COMMIT", status="I")
+    assert told(combiner, a1=REJECTED, b1=BOOKED) == set()

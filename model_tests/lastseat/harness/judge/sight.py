@@ -1,11 +1,14 @@
 """From what the gate reports to what the model speaks of: evidence, commits and exchanges.
 
-The gate knows connections and turns; the model knows attempts. A turn belongs to the attempt that
-its client is running, or ran last.
+The gate knows connections and turns; the model knows attempts. A statement belongs to the attempt
+that its client is running, or ran last; but if it names the booking of another attempt that runs,
+to that one: somebody persists several attempts in one transaction. What stands between a savepoint
+and its end belongs to the attempt that is named there.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 from attrs import Factory, define, evolve, frozen
@@ -34,6 +37,7 @@ _DOES = {
     Kind.ROLLBACK: Does.ROLLBACK,
     Kind.PREPARE_TRANSACTION: Does.WRITE,
 }
+_WORD = re.compile(r"[A-Za-z0-9_-]+")
 _COUNTED = ("UPDATE ", "DELETE ", "MERGE ", "INSERT ")
 
 
@@ -71,6 +75,8 @@ class _Line:
     """Does its client wait for what will not come?"""
     given_up: bool = False
     """Has it been told that its client waits no longer?"""
+    guarded: list[int] | None = None
+    """The exchanges since a savepoint that has not ended."""
     begun: str | None = None
     """The attempt that has touched a relation on this connection."""
     ended: str | None = None
@@ -110,6 +116,8 @@ class Sight:
     running: dict[str, str] = Factory(dict)
     """The attempt that a client is running."""
     _last: dict[str, str] = Factory(dict)
+    _bookings: dict[str, str] = Factory(dict)
+    """The booking that each attempt asks for, as statements name it."""
     _lines: dict[int, _Line] = Factory(dict)
     _unnoticed: dict[int, str] = Factory(dict)
     """Connections that broke and that their client has not closed yet."""
@@ -121,9 +129,10 @@ class Sight:
         """The transactions that were prepared for two-phase commit, by name: whose they are."""
         return {name: prepared.attempt for name, prepared in self._prepared.items()}
 
-    def invoked(self, client: str, attempt: str) -> Iterator[Seen]:
+    def invoked(self, client: str, attempt: str, booking: str = "") -> Iterator[Seen]:
         """The client begins an attempt; what broke while it was idle reaches this one."""
         self.running[client] = self._last[client] = attempt
+        self._bookings[attempt] = booking
         for line in self._lines.values():
             if line.client == client:
                 line.phase = Phase.CONNECT
@@ -221,6 +230,7 @@ class Sight:
             exchange = self._exchange(line, statement, attempt or "")
             if attempt is None:  # before any attempt: the connection is being prepared
                 continue
+            exchange = self._attributed(line, statement, exchange)
             if exchange.does is Does.WRITE:
                 line.writes.add(len(self.exchanges))
             line.pending.append(len(self.exchanges))
@@ -228,9 +238,10 @@ class Sight:
             self._in_two_phases(line, statement, exchange)
             line.phase = _phase(line, exchange)
             if exchange.commits and line.writes:
-                self.commit_sent.add(attempt)
-                self.commit_refused.discard(attempt)
-                yield CommitSent(self.tick(), attempt)
+                for writer in sorted({self.exchanges[index].attempt for index in line.writes}):
+                    self.commit_sent.add(writer)
+                    self.commit_refused.discard(writer)
+                    yield CommitSent(self.tick(), writer)
             if exchange.commits or exchange.does is Does.ROLLBACK:
                 line.ended = attempt
                 line.open = False
@@ -238,6 +249,31 @@ class Sight:
                 line.implicit = line.implicit and exchange.does is Does.WRITE
         if turn.ends_with != "H":  # the end of a batch ends the server's own transaction
             line.implicit = False
+
+    def _attributed(self, line: _Line, statement: Statement, exchange: Exchange) -> Exchange:
+        """The exchange as that of the attempt whose booking it names, or its savepoint guards."""
+        first = exchange.text.split(maxsplit=1)[0].upper() if exchange.text else ""
+        if first == "SAVEPOINT":
+            line.guarded = []
+        if len(self.running) < 2:
+            return exchange
+        named = self._named(statement, exchange.attempt)
+        if line.guarded is not None:
+            if named is not None:
+                for index in line.guarded:
+                    self.exchanges[index] = evolve(self.exchanges[index], attempt=named)
+            elif line.guarded:
+                named = self.exchanges[line.guarded[-1]].attempt
+            line.guarded.append(len(self.exchanges))
+            if first in {"RELEASE", "ROLLBACK"} or exchange.commits:
+                line.guarded = None
+        return evolve(exchange, attempt=named or exchange.attempt)
+
+    def _named(self, statement: Statement, own: str) -> str | None:
+        """The attempt whose booking is named; the client's own, if its booking is among them."""
+        words = frozenset(_WORD.findall(str(statement)))
+        named = [a for a in self.running.values() if self._bookings[a] in words]
+        return own if own in named else next(iter(named), None)
 
     def _in_two_phases(self, line: _Line, statement: Statement, exchange: Exchange) -> None:
         """What is prepared on one connection may be committed on any other."""
@@ -294,10 +330,22 @@ class Sight:
             return
         error = event.answer.error
         if error is not None and error.severity == "ERROR":
-            yield from self._seen(event.client, What.ERROR, error.sqlstate, line.phase)
+            met = pending[min(len(event.answer.tags), len(pending) - 1)].attempt
+            if met in self.running.values():
+                yield Seen(self.tick(), met, What.ERROR, error.sqlstate, line.phase)
+            else:
+                yield from self._seen(event.client, What.ERROR, error.sqlstate, line.phase)
         if any(exchange.swallowed for exchange in pending):
             # Where nothing had been written, all was decided before: the phase tells.
             yield from self._seen(event.client, What.ERROR, None, line.phase)
+
+    def _writers(self, transaction: int) -> set[str]:
+        """The attempts that wrote in a transaction, or may have."""
+        return {
+            exchange.attempt
+            for exchange in self.exchanges
+            if exchange.transaction == transaction and exchange.does is Does.WRITE
+        }
 
     def _complete(self, line: _Line, index: int, position: int, answer: Answer) -> None:
         """Put what the server said to the ``position``-th statement of a turn into its exchange."""
@@ -324,7 +372,7 @@ class Sight:
             exchange = self.exchanges[index]
             applied = _applied(exchange, tag, answer.status, failed=failed)
             if applied is False:
-                self.commit_refused.add(exchange.attempt)
+                self.commit_refused |= {exchange.attempt, *self._writers(exchange.transaction)}
             elif applied and at is not None:
                 line.committed, line.phase = exchange.attempt, Phase.CLEANUP
             self.exchanges[index] = evolve(exchange, answered_at=at, applied=applied)
@@ -355,6 +403,7 @@ class Sight:
             sqlstate = event.error.sqlstate if event.error is not None else None
             if waited or line.phase is Phase.CONNECT:
                 yield from self._lost(event.client, sqlstate, line.phase)
+                yield from self._lost_with_it(line, sqlstate)
             else:  # nobody has noticed yet, and all may be decided
                 line.unnoticed = True
                 yield from self._seen(event.client, What.LOST, sqlstate, Phase.CLEANUP)
@@ -377,6 +426,14 @@ class Sight:
             if phase is not Phase.CONNECT:
                 self.lost_at.setdefault(attempt, []).append(self.tick())
             yield from self._seen(client, What.LOST, sqlstate, phase)
+
+    def _lost_with_it(self, line: _Line, sqlstate: str | None) -> Iterator[Seen]:
+        """The other attempts that wrote in the transaction of a connection that is lost."""
+        writers = self._writers(line.transaction) if len(self.running) > 1 else set()
+        for client, attempt in self.running.items():
+            if client != line.client and attempt in writers:
+                self.lost_at.setdefault(attempt, []).append(self.tick())
+                yield Seen(self.tick(), attempt, What.LOST, sqlstate, line.phase)
 
     def _seen(self, client: str, what: What, sqlstate: str | None, phase: Phase) -> Iterator[Seen]:
         attempt = self.running.get(client)
