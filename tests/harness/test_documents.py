@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 import jsonschema
 import pytest
+from attrs import evolve
 
 from lastseat.harness.campaign import Convicted
 from lastseat.harness.cases import Case
@@ -17,6 +18,7 @@ from lastseat.harness.documents.junit import WHOLE, junit
 from lastseat.harness.documents.summary import SCHEMA, summary
 from lastseat.harness.judge.verdict import Finding
 from lastseat.harness.selection import Known
+from lastseat.harness.story import Story
 from lastseat.harness.venue import Found
 from lastseat.harness.verify import Result, Verification, Watcher
 
@@ -141,6 +143,27 @@ def test_the_documents_are_kept_case_by_case(tmp_path: Path) -> None:
     after = json.loads((tmp_path / "out" / keep.JSON).read_text())
     assert len(after["cases"]) == len(before["cases"]) + 1
     assert {file.name for file in (tmp_path / "out").iterdir()} == {keep.JSON, keep.JUNIT}
+
+
+def test_a_page_is_kept_for_each_violation_whichever_case_comes_last(tmp_path: Path) -> None:
+    result = verification(tmp_path)
+    story = Story(CONVICTED.findings, "s", "why", "it", (), (), (), None)
+    first, second = (
+        evolve(CONVICTED, schedule=tmp_path / f"violation-{n}.schedule.json", story=story)
+        for n in (1, 2)
+    )
+    result.results[1].found.convicted[:] = [first]
+    result.results[2].found.convicted[:] = [second]
+    keeping = keep.Keeping(result)
+    keeping.ends(result.results[2])
+    assert [file.name for file in tmp_path.glob("*.html")] == ["violation-2.html"]
+    keeping.finish()
+    assert {file.name for file in tmp_path.glob("*.html")} == {
+        "violation-1.html",
+        "violation-2.html",
+    }
+    told = summary(result)["cases"][1]["violations"][0]
+    assert told["page"] == str(tmp_path / "violation-1.html")
 
 
 def test_a_document_is_never_half_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

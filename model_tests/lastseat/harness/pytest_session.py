@@ -14,7 +14,7 @@ from hypothesis.configuration import set_hypothesis_home_dir
 
 from lastseat.harness.cases import PROFILES, Case, cases
 from lastseat.harness.documents.junit import explained
-from lastseat.harness.documents.keep import keep
+from lastseat.harness.documents.keep import Keeping
 from lastseat.harness.implementations.client import Implementation
 from lastseat.harness.implementations.protocol import AdapterError
 from lastseat.harness.postgres import Target, open_target
@@ -66,7 +66,7 @@ class Sessions:
             _check_witness(session.result, planned.values())
             return
         result = run_case(planned[case_id], session.venue, session.result)
-        keep(session.result)
+        Keeping(session.result).ends(result)
         if result.error is not None:
             raise AdapterError(result.error)
         if words := [*_words(result)]:

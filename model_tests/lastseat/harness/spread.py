@@ -46,10 +46,11 @@ class Desk:
             Venue(
                 self.implementation,
                 target,
-                self.out / f"worker-{os.getpid()}",
+                self.out,  # no case is run by two
                 self.seed,
                 worker.run_done,
                 self.in_process,
+                self.out / "logs" / f"worker-{os.getpid()}",
             ) as venue,
         ):
             worker.venue = venue

@@ -55,6 +55,8 @@ class Venue:
     seed: int = 0
     progress: Callable[[], None] = lambda: None
     in_process: bool = False
+    logs: Path = Factory(lambda self: self.out / "logs", takes_self=True)
+    """Where the clients' logs go."""
     commits: str = field(default=UNAVAILABLE, init=False)
     """Do commits of the clients wait to be finished, so that they can overlap?"""
     _stack: ExitStack = field(factory=ExitStack, init=False)
@@ -121,7 +123,7 @@ class Venue:
             setting = stage(
                 self.implementation,
                 dsn,
-                self.out / "logs",
+                self.logs,
                 names=CLIENTS,
                 in_process=self.in_process,
                 beside=self.target.over_tcp(dsn),

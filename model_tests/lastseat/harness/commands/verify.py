@@ -13,7 +13,7 @@ from rich.markup import escape
 from lastseat.harness import report
 from lastseat.harness.cases import PROFILES, Profile, cases
 from lastseat.harness.commands import shared
-from lastseat.harness.documents.keep import Keeping, keep
+from lastseat.harness.documents.keep import Keeping
 from lastseat.harness.implementations.client import Implementation
 from lastseat.harness.postgres import open_target
 from lastseat.harness.selection import Known, Selection, read_known
@@ -111,15 +111,15 @@ def verify(
         result.known = known
         chosen, result.deselected = selection.split(cases(profile))
         console.print(f"[bold]lastseat verify[/] {escape(implementation.name)} on {result.server}")
+        keeping = Keeping(result)
         try:
-            with report.progress(console) as watcher:
-                keeping = Keeping(result, watcher)
+            with report.progress(console) as keeping.watcher:
                 if workers > 1:
                     dsn = target.for_others()
                     desk = Desk(implementation, dsn, out, seed, profile.name, in_process)
                     run_spread(chosen, desk, workers, result, keeping)
                 else:
-                    place = Venue(implementation, target, out, seed, watcher.run_done, in_process)
+                    place = Venue(implementation, target, out, seed, keeping.run_done, in_process)
                     with place as venue:
                         run_cases(chosen, venue, result, keeping)
         except KeyboardInterrupt:
@@ -131,5 +131,5 @@ def verify(
                 raise
         finally:
             report.show(result, console)
-            keep(result)
+            keeping.finish()
     return result.verdict()

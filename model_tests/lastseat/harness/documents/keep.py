@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import msgspec
-from attrs import frozen
+from attrs import Factory, define, field
 
 from lastseat.harness.campaign import Convicted
 from lastseat.harness.cases import Case
@@ -24,10 +24,6 @@ def keep(result: Verification) -> None:
     result.out.mkdir(parents=True, exist_ok=True)
     write(result.out / JSON, msgspec.json.format(msgspec.json.encode(summary(result))) + b"\n")
     write(result.out / JUNIT, junit(result))
-    for one in result.results:
-        for convicted in one.found.convicted:
-            if not convicted.page.exists():  # the newest is not always the last
-                show(convicted)
 
 
 def show(convicted: Convicted) -> None:
@@ -43,12 +39,13 @@ def write(path: Path, data: bytes) -> None:
     beside.replace(path)
 
 
-@frozen
+@define
 class Keeping(Watcher):
     """Passes on what it is told, and keeps the documents up to date."""
 
     result: Verification
-    watcher: Watcher
+    watcher: Watcher = Factory(Watcher)
+    _shown: set[Path] = field(factory=set, init=False)
 
     def begins(self, case: Case) -> None:
         self.watcher.begins(case)
@@ -58,4 +55,17 @@ class Keeping(Watcher):
 
     def ends(self, result: Result) -> None:
         self.watcher.ends(result)
+        self._show(result)
         keep(self.result)
+
+    def finish(self) -> None:
+        """Whatever ended it: keep what is known by now."""
+        for result in self.result.results:
+            self._show(result)
+        keep(self.result)
+
+    def _show(self, result: Result) -> None:
+        for convicted in result.found.convicted:
+            if convicted.schedule not in self._shown:
+                self._shown.add(convicted.schedule)
+                show(convicted)
