@@ -106,10 +106,10 @@ def test_every_violation_has_its_page_whichever_case_was_over_first(
     monkeypatch.setattr(keep, "show", shown.append)
     work, (one, two), _ = together("one", "two")
     work.result.out = tmp_path
+    keeping = keep.Keeping(work.result)
     for case in (two, one):
         schedule = tmp_path / f"{case.id}.schedule.json"
         convicted = Convicted(CONVICTED.findings, (), schedule, "last-seat")
         work.took(case, Came(Found(convicted=[convicted]), None, 0.1))
-        keep.keep(work.result)
-        convicted.page.touch()
+        keeping.finish()
     assert [convicted.page.stem for convicted in shown] == ["two", "one"]
