@@ -1,14 +1,12 @@
 """One guarded booking through one driver after another: what is tried is the driver's way to speak.
 
-It imports nothing of lastseat's. What fails is not explained here; the examples show how.
+It imports nothing of lastseat's, and of the drivers the one that is asked for. What fails is not
+explained here; the examples show how.
 """
 
 from urllib.parse import urlsplit
 
-import asyncpg
-import pg8000.dbapi
 import psycopg
-import psycopg2
 from tests.harness.factories.guarded import AUDIT, IDS, declare, prepare
 
 __all__ = ["AUDIT", "IDS", "declare", "prepare"]
@@ -85,6 +83,8 @@ class Psycopg2(Guarded):
     """Simple queries, with the values in their text."""
 
     async def open(self, dsn):
+        import psycopg2
+
         connection = psycopg2.connect(dsn)
         connection.autocommit = True
         return connection
@@ -99,6 +99,8 @@ class Asyncpg(Guarded):
     """Prepares everything, with Flush, and asks for the statement's shape only once."""
 
     async def open(self, dsn):
+        import asyncpg
+
         return await asyncpg.connect(dsn)
 
     async def say(self, sql, *parameters):
@@ -118,6 +120,8 @@ class Pg8000(Guarded):
     """A Flush behind every message."""
 
     async def open(self, dsn):
+        import pg8000.dbapi
+
         at = urlsplit(dsn)
         connection = pg8000.dbapi.connect(
             at.username, host=at.hostname, port=at.port, database=at.path[1:]
