@@ -128,7 +128,7 @@ def test_a_violation_is_told_in_words_and_by_turns(campaign: CAMPAIGN) -> None:
     assert "r1" in finding.words
     told = "\n".join(convicted.timeline)
     assert "alice begins an attempt" in told
-    assert "alice: INSERT INTO lastseat.booking" in told
+    assert "alice: INSERT INTO booking" in told
     assert "[b1, r1, 1]" in told
     assert "bob is answered BOOKED" in told
     assert "start" not in told, "no words of the schedule's own"
