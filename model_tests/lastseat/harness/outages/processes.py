@@ -98,6 +98,7 @@ def _starting_up(site: Site) -> None:
 
 
 _ATTEMPTS = 10
+_BRIEF = 1.0
 
 
 def _some_backend(site: Site) -> int:
@@ -107,7 +108,8 @@ def _some_backend(site: Site) -> int:
 
 
 def _hold_recovery(site: Site) -> bool:
-    end = time.monotonic() + _PATIENCE
+    """A recovery that is over before it is seen is missed, and the next one tried."""
+    end = time.monotonic() + _BRIEF
     while time.monotonic() < end:
         for pid in site.own.processes():
             if _title(pid).startswith("postgres: startup"):
