@@ -295,3 +295,4 @@ def test_a_hunt_ends_in_a_small_violation_or_says_that_its_budget_is_spent(tmp_p
     none = lastseat("hunt", "locking", "--minutes", 0.01, "--workers", 1, cwd=tmp_path)
     assert none.returncode == PASS, none.stdout + none.stderr
     assert "budget spent" in none.stdout
+    assert "runs        0" not in none.stdout

@@ -64,16 +64,16 @@ def _run(args: argparse.Namespace) -> Verdict:
 def _hunt(args: argparse.Namespace, seed: int, out: Path, hunted: Hunted) -> None:
     implementation = shared.implementation(args)
     workers = args.workers or os.cpu_count() or 1
-    end = time.monotonic() + 60 * args.minutes
     with contextlib.ExitStack() as stack:
         settings = None if args.dsn else COMMITS_WAIT
         target = stack.enter_context(open_target(args.dsn, settings=settings))
         setup = partial(venue_for_worker, implementation, target.for_others(), out, args.in_process)
         crew: Crew[Venue, Hunted] = stack.enter_context(Crew(workers, setup))
+        end = time.monotonic() + 60 * args.minutes
         for first in itertools.count(step=_AT_ONCE):
             while not crew.idle:
                 hunted.add(crew.finished()[1])
-            if hunted.found.convicted or time.monotonic() > end:
+            if hunted.found.convicted or (first and time.monotonic() > end):
                 break
             crew.submit(partial(hunt, range(first, first + _AT_ONCE), seed, end))
         while crew.pending and not hunted.found.convicted:
