@@ -13,7 +13,7 @@ from lastseat.harness.implementations.protocol import AdapterError, Raised, read
 from lastseat.harness.load.demand import Demand
 from lastseat.harness.load.recorder import Recorder
 from lastseat.harness.loop import Loop
-from lastseat.spec.vocabulary import Answer, Request
+from lastseat.spec.vocabulary import Answer, Cause, Request
 
 PATIENCE = 5.0
 """Seconds after deadline and grace in which an attempt may end before its client is ended."""
@@ -49,8 +49,10 @@ class Load:
     loop: Loop
     recorder: Recorder
     demand: Demand
+    deadline: float
+    """Seconds that an attempt is given."""
     limit: float
-    """Seconds that an attempt may take: its deadline and its grace."""
+    """Seconds that it may take: its deadline and its grace."""
     emitted: int = 0
     lost: list[str] = Factory(list)
     """Clients that hung or died, in words."""
@@ -126,6 +128,8 @@ class Load:
 
     def _end(self, client: str, told: Answer | Raised) -> None:
         running = self._busy.pop(client)
+        if _failed(told) and time.monotonic() - running.invoked >= self.deadline:
+            self.recorder.deadline_expired(running.name)
         self.recorder.emit(running.name, told)
         self.emitted += 1
         answer = None if isinstance(told, Raised) else told
@@ -151,3 +155,7 @@ class Load:
         self.lost.append(f"{running.name}: {how}")
         self.clients[client].kill()
         self.clients[client] = self.hire(client)
+
+
+def _failed(told: Answer | Raised) -> bool:
+    return isinstance(told, Answer) and told.cause is Cause.INFRASTRUCTURE

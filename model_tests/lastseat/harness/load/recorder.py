@@ -54,6 +54,10 @@ class Recorder:
         else:
             self._write(events.Emit(self.tick(), attempt, told, self._ms()))
 
+    def deadline_expired(self, attempt: str) -> None:
+        """So much time has passed: that much can be seen from outside."""
+        self._write(events.Seen(self.tick(), attempt, events.What.DEADLINE, ms=self._ms()))
+
     def fault_begins(self, kind: str, client: str) -> int:
         """A disturbance of this client begins, or is about to; since when."""
         start = self.tick()

@@ -207,10 +207,10 @@ def record(
         float(GRACE_MS),
     )
     trial = Trial(path)
-    limit = (stand.deadline_ms + GRACE_MS) / 1000
+    deadline, limit = stand.deadline_ms / 1000, (stand.deadline_ms + GRACE_MS) / 1000
     demand = Demand(stock, stand.fresh, rng)
     with Recorder(path, header) as recorder, ThreadPoolExecutor(1) as executor:
-        load = Load(stand.clients, stand.hire, stand.loop, recorder, demand, limit)
+        load = Load(stand.clients, stand.hire, stand.loop, recorder, demand, deadline, limit)
         recording = Recording(stand, load, trial, rng, executor, progress)
         began = time.monotonic()
         try:
