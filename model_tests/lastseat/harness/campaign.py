@@ -34,7 +34,8 @@ _TRIES = 5
 
 @frozen
 class Convicted:
-    """A run that broke a rule, and the file that runs it again."""
+    """A run that broke a rule, and the file that runs it again; for one that clients ran freely,
+    the file that is judged again."""
 
     findings: tuple[Finding, ...]
     timeline: tuple[str, ...]
@@ -49,6 +50,12 @@ class Convicted:
     def page(self) -> Path:
         """Where its page belongs: beside the file that runs it again."""
         return self.schedule.with_name(f"{self.schedule.name.removesuffix('.schedule.json')}.html")
+
+    @property
+    def again(self) -> str:
+        """The command that shows it once more."""
+        judged_only = self.schedule.name.endswith(".jsonl")
+        return f"lastseat {'check' if judged_only else 'replay'} {self.schedule}"
 
     @property
     def rules(self) -> frozenset[str]:

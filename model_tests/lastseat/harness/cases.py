@@ -1,8 +1,8 @@
 """What a verification consists of: cases, each with an id that stays the same from run to run.
 
 ``model``, ``explore/SCENARIO``, ``faults/SCENARIO/FAULT``, ``pairs/SCENARIO``, ``input/SCENARIO``,
-``hypothesis``, ``canary/NAME``. They do not build on each other: any of them can be run alone, in
-any order.
+``hypothesis``, ``outages``, ``soak``, ``canary/NAME``. They do not build on each other: any of them
+can be run alone, in any order.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from attrs import field, frozen
 
-from lastseat.harness import machine
+from lastseat.harness import failing, machine
 from lastseat.harness.exploration import Own, explore
 from lastseat.harness.faults import FAULTS, Fault
 from lastseat.harness.modelled import check_model
@@ -34,6 +34,8 @@ class Profile:
     """Is it looked at what becomes of requests that are wrong in themselves?"""
     pairs: int
     """Runs of each scenario with two faults, drawn at random."""
+    outages: bool
+    """Does the server itself fail, too?"""
 
     @property
     def scenarios(self) -> tuple[Scenario, ...]:
@@ -42,8 +44,8 @@ class Profile:
 
 
 PROFILES = {
-    "quick": Profile("quick", twice=False, examples=80, input=False, pairs=0),
-    "full": Profile("full", twice=True, examples=800, input=True, pairs=400),
+    "quick": Profile("quick", twice=False, examples=80, input=False, pairs=0, outages=False),
+    "full": Profile("full", twice=True, examples=800, input=True, pairs=400, outages=True),
 }
 
 
@@ -83,6 +85,7 @@ def of_implementation(profile: Profile) -> tuple[Case, ...]:
         *(_pairs(s, profile.pairs) for s in SCENARIOS if s.faults and profile.pairs),
         *(_explore(s, twice=False, group="input") for s in WRONG_IN_THEMSELVES if profile.input),
         _hypothesis(profile.examples),
+        *((_OUTAGES, _SOAK) if profile.outages else ()),
     )
 
 
@@ -113,6 +116,10 @@ def _check_model(_: Venue, found: Found) -> None:
 MODEL = Case(
     "model", "the model that judges is itself searched and proved", _check_model, ours=True
 )
+
+
+_OUTAGES = Case("outages", "each way in which a server can fail, for real", failing.outages)
+_SOAK = Case("soak", "free-running clients while the server fails again and again", failing.soaked)
 
 
 def _explore(scenario: Scenario, *, twice: bool, group: str = "explore") -> Case:

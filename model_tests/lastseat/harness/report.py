@@ -141,7 +141,7 @@ def show_convictions(convictions: Iterable[Convicted], console: Console) -> None
     for convicted in convictions:
         if convicted.rules <= known:
             console.print(f"  {', '.join(sorted(convicted.rules))} again, in {convicted.scenario}:")
-            console.print(f"    lastseat replay {escape(str(convicted.schedule))}")
+            console.print(f"    {escape(convicted.again)}")
         else:
             known |= convicted.rules
             show_conviction(convicted, console)
@@ -155,14 +155,15 @@ def show_conviction(convicted: Convicted, console: Console) -> None:
         console.print(f"  [bold]{escape(finding.rule)}[/]{who}")
         console.print(_folded("    promised: ", finding.sentence))
         console.print(_folded("    seen:     ", finding.words))
-    console.print("  what happened:")
+    if convicted.timeline:
+        console.print("  what happened:")
     for line in convicted.timeline[:_TIMELINE]:
         console.print(f"    {escape(line)}")
     if len(convicted.timeline) > _TIMELINE:
         console.print(f"    ... {len(convicted.timeline) - _TIMELINE} more lines in the file")
     if convicted.page.exists():
         console.print(f"  see it:       {escape(str(convicted.page))}")
-    console.print(f"  run it again: lastseat replay {escape(str(convicted.schedule))}")
+    console.print(f"  run it again: {escape(convicted.again)}")
     if convicted.string:
         console.print(f"  without it:   lastseat replay {convicted.string}", markup=False)
 

@@ -95,7 +95,7 @@ def explained(convicted: Convicted) -> Iterator[str]:
         yield f"  promised: {finding.sentence}"
     yield f"what happened in scenario {convicted.scenario}:"
     yield from convicted.timeline
-    yield f"run it again: lastseat replay {convicted.schedule}"
+    yield f"run it again: {convicted.again}"
 
 
 def _element(result: Verification, name: str, seconds: float = 0.0) -> Xml.Element:

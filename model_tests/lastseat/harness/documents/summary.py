@@ -78,6 +78,6 @@ def _violation(convicted: Convicted) -> dict[str, Any]:
             for finding in convicted.findings
         ],
         "schedule": str(convicted.schedule),
-        "replay": f"lastseat replay {convicted.schedule}",
+        "replay": convicted.again,
         "page": str(convicted.page) if convicted.story is not None else None,
     }

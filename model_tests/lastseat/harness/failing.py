@@ -1,0 +1,61 @@
+"""Cases in which the server itself fails: outages one by one, and a soak under all the usual ones.
+
+They run on servers of our own, whatever server the other cases use: nobody's own is to be killed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lastseat.harness.campaign import Convicted
+from lastseat.harness.judge.verdict import Finding
+from lastseat.harness.load.outage_trials import Tried, server_faults
+from lastseat.harness.load.soak import Soak, soak
+from lastseat.harness.load.trial import Trial
+from lastseat.harness.outages import OUTAGES
+from lastseat.harness.venue import Found, Venue
+
+ATTEMPTS = 20_000
+STRIKES = 12
+
+
+def outages(venue: Venue, found: Found) -> None:
+    """Each outage on its own. What this machine cannot do is told, and counts for nothing."""
+
+    def tell(tried: Tried) -> None:
+        results.append(tried)
+        if tried.trial is not None:
+            _take(f"outage {tried.outage.name}", tried.trial, found)
+        venue.progress()
+
+    results: list[Tried] = []
+    server_faults(venue.implementation, venue.out / "outages", tell, seed=venue.seed)
+    missing = [tried.outage.name for tried in results if tried.trial is None]
+    found.did = f"{len(results) - len(missing)} of {len(OUTAGES)} outages" + (
+        f", unavailable: {', '.join(missing)}" if missing else ""
+    )
+
+
+def soaked(venue: Venue, found: Found) -> None:
+    """Free-running clients while the server is killed and restarted again and again."""
+    plan = Soak(ATTEMPTS, strikes=STRIKES, seed=venue.seed)
+    trial = soak(venue.implementation, plan, venue.out / "soak", lambda _: venue.progress())
+    _take("soak", trial, found)
+    found.did = f"{trial.emitted:,} attempts, {len(trial.strikes)} outages"
+
+
+def _take(name: str, trial: Trial, found: Found) -> None:
+    found.reasons.extend(f"{name}: {reason}" for reason in trial.reasons)
+    if trial.checked is None:
+        return
+    found.reasons.extend(f"{name}: {words}" for words in trial.checked.undecided)
+    findings = tuple(_findings(trial))
+    if findings:
+        found.convicted.append(Convicted(findings, (), trial.path, name))
+
+
+def _findings(trial: Trial) -> Iterator[Finding]:
+    assert trial.checked is not None
+    for violation in trial.checked.judgement.violations:
+        words = violation.explanation
+        yield Finding(violation.rule.value, violation.rule.sentence, violation.attempts, words)
