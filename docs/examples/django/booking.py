@@ -59,7 +59,7 @@ class Booking:
         with self._alarm:
             try:
                 attempt.run(self._alarm)
-            except (Error, NotCommitted) as error:
+            except (Error, NotCommitted, TimeoutError) as error:
                 attempt.failed(error)
         return attempt.answer
 
@@ -81,6 +81,7 @@ class Attempt:
         try:
             with transaction.atomic(durable=True):
                 outcome = self._book()
+                alarm.check()
         except DatabaseError as error:
             if self._sqlstate(error) != TAKEN or self.answer is not None:
                 raise

@@ -37,6 +37,11 @@ class Alarm:
             if self._rung:
                 self._hang_up()
 
+    def check(self):
+        """Raise TimeoutError when time is up: what was not sent by then never is."""
+        if self._rung:
+            raise TimeoutError("the deadline has passed")
+
     def _forget(self):
         if self._socket is not None:
             self._socket.close()
@@ -49,5 +54,6 @@ class Alarm:
 
     def _hang_up(self):
         if self._socket is not None:
+            # For reading only: what is on its way out goes out, and whether it did is not in doubt.
             with contextlib.suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)
+                self._socket.shutdown(socket.SHUT_RD)

@@ -103,7 +103,7 @@ class Booking:
         self._engine = engine(dsn, self._alarm, connect_timeout=patience)
 
     def attempt_booking(self, booking_id, resource_id, requested_units):
-        attempt = Attempt(booking_id, resource_id, requested_units)
+        attempt = Attempt(booking_id, resource_id, requested_units, self._alarm)
         with self._alarm:
             try:
                 connection = self._engine.connect()
@@ -113,7 +113,7 @@ class Booking:
             self._alarm.watch(raw)
             try:
                 attempt.run(Session(connection, expire_on_commit=False))
-            except (DBAPIError, NotCommitted) as error:
+            except (DBAPIError, NotCommitted, TimeoutError) as error:
                 attempt.failed(error, connection, raw)
             finally:
                 leave(connection)
@@ -135,9 +135,10 @@ def leave(connection):
 class Attempt:
     """One attempt; its answer, once decided, stays."""
 
-    def __init__(self, booking_id, event_id, units):
+    def __init__(self, booking_id, event_id, units, alarm):
         self.id, self.event_id, self.units = booking_id, event_id, units
         self.answer = None
+        self._alarm = alarm
         self._committing = False
 
     def run(self, session):
@@ -164,6 +165,7 @@ class Attempt:
             event.booked += self.units
             session.add(Claim(id=self.id, event=event, units=self.units))
             session.flush()
+            self._alarm.check()
             self._committing = True
             session.commit()
             self._decides("BOOKED")
@@ -189,7 +191,7 @@ class Attempt:
     def failed(self, error, connection, raw):
         """What a failure means, by its SQLSTATE and by what became of the connection."""
         state = ""
-        if isinstance(error, NotCommitted):
+        if isinstance(error, NotCommitted | TimeoutError):
             self._committing = False
         elif definite(error, raw):
             self._committing = False
