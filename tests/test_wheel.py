@@ -71,7 +71,8 @@ def test_verify_passes_from_there_for_an_implementation_that_lives_there(
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1] == "pass"
-    for part in ("model", "last-seat", "faults: same-id-at-once", "hypothesis", "canary X48"):
+    parts = ("model", "explore/last-seat", "faults/same-id-at-once", "hypothesis", "canary/X48")
+    for part in parts:
         assert f"  {part} " in done.stdout
     assert str(ROOT) not in done.stdout + done.stderr
     assert sorted(path.name for path in elsewhere.iterdir() if path.name != "__pycache__") == [

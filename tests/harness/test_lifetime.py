@@ -137,7 +137,7 @@ def test_ctrl_c_prints_what_is_known_so_far_and_leaves_nothing(
         os.killpg(verification.process.pid, signal.SIGINT)
         rest, errors = verification.process.communicate(timeout=PATIENCE_SECONDS)
         assert verification.process.returncode == INTERRUPTED, errors
-        assert family.left() == {}, "all has ended before it ends"
+        assert family.left(PATIENCE_SECONDS) == {}
         assert verification.marked() == {}
     assert re.search(r"BOOKED +[1-9]", rest)
     assert "it was interrupted before it had looked at everything" in rest
@@ -188,6 +188,7 @@ def test_ctrl_c_right_at_the_beginning_leaves_nothing(
         os.killpg(verification.process.pid, signal.SIGINT)
         _, errors = verification.process.communicate(timeout=PATIENCE_SECONDS)
         assert verification.process.returncode == INTERRUPTED, errors
-        assert family.left() == {}
+        # What was still starting ends with its parent, which the system sees to: a moment later.
+        assert family.left(PATIENCE_SECONDS) == {}
         assert verification.marked() == {}
         assert "Traceback" not in errors

@@ -122,10 +122,21 @@ class BookingMachine(RuleBasedStateMachine):
         return [client for client in self._clients if self.run.at_gate(client) is not None]
 
     def _meet(self, data: st.DataObject, fault: str) -> None:
+        """The client goes on for some turns first: else most faults would meet its first one."""
         able = [c for c in self._clients if self.run.can_happen(Decision(fault, c))]
-        if able:
-            self._perform(Decision(fault, data.draw(st.sampled_from(able))))
+        if not able:
+            return
+        client = data.draw(st.sampled_from(able))
+        self._go_on(client, data.draw(st.integers(0, 5)))
+        if self.run.can_happen(Decision(fault, client)):
+            self._perform(Decision(fault, client))
             self._faults_left -= 1
+
+    def _go_on(self, client: str, turns: int) -> None:
+        for _ in range(turns):
+            if self.run.at_gate(client) is None:
+                return
+            self._perform(Decision(RELEASE, client))
 
     def _perform(self, decision: Decision) -> None:
         self._over = True  # unless it returns: what is broken cannot be brought to an end
@@ -165,10 +176,7 @@ class BookingMachine(RuleBasedStateMachine):
     def go_on_for_several_turns(self, data: st.DataObject) -> None:
         """A client goes on while it can, so that attempts end within the steps there are."""
         client = data.draw(st.sampled_from(self._at_gate()))
-        for _ in range(data.draw(st.integers(2, 5))):
-            if self.run.at_gate(client) is None:
-                return
-            self._perform(Decision(RELEASE, client))
+        self._go_on(client, data.draw(st.integers(2, 5)))
 
     @precondition(lambda self: self._faults_left and self._at_gate())
     @rule(data=st.data())

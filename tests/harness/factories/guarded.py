@@ -3,6 +3,8 @@
 It imports nothing of lastseat's.
 """
 
+import signal
+
 import psycopg
 
 IDS = "text"
@@ -34,19 +36,36 @@ def declare(dsn, resource_id, capacity):
         connection.execute("INSERT INTO place VALUES (%s, %s)", (resource_id, capacity))
 
 
+class Late(Exception):
+    """The deadline is over."""
+
+
+def _late(*_):
+    raise Late
+
+
 class Guarded:
     """One connection, made when it is needed."""
 
     def __init__(self, dsn, deadline_seconds):
         self._dsn = dsn
+        self._seconds = deadline_seconds
         self._connection = None
+        signal.signal(signal.SIGALRM, _late)
 
     def attempt_booking(self, booking_id, resource_id, requested_units):
         self._committing = False
+        signal.setitimer(signal.ITIMER_REAL, self._seconds)
         try:
             return {"outcome": self._book(booking_id, resource_id, requested_units)}
         except psycopg.Error as error:
             return self._failed(error)
+        except Late:
+            self.close()
+            cause = {"cause": "INFRASTRUCTURE", "in_doubt": self._committing}
+            return {"outcome": "FAILED", **cause}
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _book(self, booking, place, units):
         if self._connection is None:
