@@ -51,7 +51,7 @@ def add(commands: shared.Commands[argparse.ArgumentParser]) -> None:
         "--workers",
         type=int,
         metavar="N",
-        help="processes that run schedules side by side (default: one per core, with --dsn one)",
+        help="processes that run schedules side by side (default: as many as pay off)",
     )
     sub.add_argument(
         "--twice", action="store_true", help="run each schedule again: does it repeat itself?"
@@ -88,6 +88,11 @@ def list_scenarios() -> Verdict:
     return Verdict.PASS
 
 
+def _few(scenario: Scenario) -> bool:
+    """Are there so few classes that a second worker's start would take longer than all of them?"""
+    return sum(map(len, scenario.attempts.values())) <= 3
+
+
 def _classes(
     args: argparse.Namespace,
     scenario: Scenario,
@@ -96,7 +101,7 @@ def _classes(
     found: Found,
     coverage: Coverage,
 ) -> None:
-    workers = args.workers or (1 if args.dsn else os.cpu_count() or 1)
+    workers = args.workers or (1 if args.dsn or _few(scenario) else os.cpu_count() or 1)
     with contextlib.ExitStack() as stack:
         target = stack.enter_context(_target(args))
         if workers > 1:
