@@ -86,19 +86,16 @@ def explore(
     case: str,
     twice: bool = False,
     on: bool = False,
-    most: int | None = None,
 ) -> None:
     """Run one schedule of each class until one is illegal; ``on``: also after that.
 
-    ``twice``: run each schedule again, to see that it decides what happens. ``most``: end after so
-    many schedules. What is found is put into ``found`` and ``coverage`` as it comes.
+    ``twice``: run each schedule again, to see that it decides what happens. What is found is put
+    into ``found`` and ``coverage`` as it comes.
     """
     tree, begun, tries = Tree(), dict[int, Task](), Counter[tuple[object, ...]]()
 
     def wanted() -> Task | None:
-        enough = found.convicted and not on
-        full = most is not None and coverage.schedules + len(begun) >= most
-        return None if enough or full else tree.next()
+        return None if found.convicted and not on else tree.next()
 
     while True:
         while hands.idle and (task := wanted()) is not None:

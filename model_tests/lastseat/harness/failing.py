@@ -5,10 +5,8 @@ They run on servers of our own, whatever server the other cases use: nobody's ow
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from lastseat.harness.campaign import Convicted
-from lastseat.harness.judge.verdict import Finding
+from lastseat.harness.judge.verdict import finding_of
 from lastseat.harness.load.outage_trials import Tried, server_faults
 from lastseat.harness.load.soak import Soak, soak
 from lastseat.harness.load.trial import Trial
@@ -49,13 +47,6 @@ def _take(name: str, trial: Trial, found: Found) -> None:
     if trial.checked is None:
         return
     found.reasons.extend(f"{name}: {words}" for words in trial.checked.undecided)
-    findings = tuple(_findings(trial))
+    findings = tuple(map(finding_of, trial.checked.judgement.violations))
     if findings:
         found.convicted.append(Convicted(findings, (), trial.path, name))
-
-
-def _findings(trial: Trial) -> Iterator[Finding]:
-    assert trial.checked is not None
-    for violation in trial.checked.judgement.violations:
-        words = violation.explanation
-        yield Finding(violation.rule.value, violation.rule.sentence, violation.attempts, words)

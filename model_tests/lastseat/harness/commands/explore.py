@@ -17,7 +17,7 @@ from lastseat.harness.commands import shared
 from lastseat.harness.documents.keep import show
 from lastseat.harness.exploration import Own, Ran, explore
 from lastseat.harness.implementations.client import Implementation
-from lastseat.harness.postgres import COMMITS_WAIT, Target, open_target
+from lastseat.harness.postgres import open_where_commits_meet
 from lastseat.harness.scenario import SCENARIOS, Scenario, named
 from lastseat.harness.schedule.coverage import Coverage
 from lastseat.harness.venue import Found, Venue, venue_for_worker
@@ -103,7 +103,7 @@ def _classes(
 ) -> None:
     workers = args.workers or (1 if args.dsn or _few(scenario) else os.cpu_count() or 1)
     with contextlib.ExitStack() as stack:
-        target = stack.enter_context(_target(args))
+        target = stack.enter_context(open_where_commits_meet(args.dsn))
         if workers > 1:
             dsn = target.for_others()
             setup = partial(venue_for_worker, implementation, dsn, out, args.in_process)
@@ -113,11 +113,6 @@ def _classes(
             own = Venue(implementation, target, out, in_process=args.in_process)
             hands = Own(stack.enter_context(own))
         explore(scenario, hands, found, coverage, case="", twice=args.twice, on=args.keep_on)
-
-
-def _target(args: argparse.Namespace) -> Target:
-    """On a server of our own commits can be held; on the user's that is not ours to set."""
-    return open_target(args.dsn, settings=None if args.dsn else COMMITS_WAIT)
 
 
 def _all(
@@ -130,7 +125,7 @@ def _all(
 ) -> None:
     """Schedule after schedule, up to a number of preemptions."""
     with (
-        _target(args) as target,
+        open_where_commits_meet(args.dsn) as target,
         Venue(implementation, target, out, in_process=args.in_process) as venue,
         venue.campaign("", found) as campaign,
     ):

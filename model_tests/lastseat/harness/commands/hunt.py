@@ -18,7 +18,7 @@ from lastseat.harness import report
 from lastseat.harness.commands import shared
 from lastseat.harness.documents.keep import show
 from lastseat.harness.hunting import Hunted, hunt
-from lastseat.harness.postgres import COMMITS_WAIT, open_target
+from lastseat.harness.postgres import open_where_commits_meet
 from lastseat.harness.venue import Venue, venue_for_worker
 from lastseat.harness.verdict import Verdict
 from lastseat.harness.workers import Crew
@@ -65,8 +65,7 @@ def _hunt(args: argparse.Namespace, seed: int, out: Path, hunted: Hunted) -> Non
     implementation = shared.implementation(args)
     workers = args.workers or os.cpu_count() or 1
     with contextlib.ExitStack() as stack:
-        settings = None if args.dsn else COMMITS_WAIT
-        target = stack.enter_context(open_target(args.dsn, settings=settings))
+        target = stack.enter_context(open_where_commits_meet(args.dsn))
         setup = partial(venue_for_worker, implementation, target.for_others(), out, args.in_process)
         crew: Crew[Venue, Hunted] = stack.enter_context(Crew(workers, setup))
         end = time.monotonic() + 60 * args.minutes

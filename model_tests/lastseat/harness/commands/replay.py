@@ -12,7 +12,7 @@ from lastseat.harness.campaign import Campaign
 from lastseat.harness.commands import shared
 from lastseat.harness.documents.keep import show
 from lastseat.harness.paste import PREFIX, unpack
-from lastseat.harness.postgres import COMMITS_WAIT, open_target
+from lastseat.harness.postgres import open_where_commits_meet
 from lastseat.harness.record import Schedule
 from lastseat.harness.registry import resolve
 from lastseat.harness.run import Run
@@ -53,7 +53,7 @@ def _run(args: argparse.Namespace) -> Verdict:
     implementation = resolve(schedule.implementation, args.adapter)
     names = tuple(schedule.scenario.attempts)
     with (
-        open_target(args.dsn, settings=None if args.dsn else COMMITS_WAIT) as target,
+        open_where_commits_meet(args.dsn) as target,
         stage(
             implementation,
             target.dsn,

@@ -15,7 +15,7 @@ from lastseat.harness.cases import PROFILES, Profile, cases
 from lastseat.harness.commands import shared
 from lastseat.harness.documents.keep import Keeping
 from lastseat.harness.implementations.client import Implementation
-from lastseat.harness.postgres import COMMITS_WAIT, open_target
+from lastseat.harness.postgres import open_where_commits_meet
 from lastseat.harness.selection import Known, Selection, read_known
 from lastseat.harness.spread import Desk, run_spread
 from lastseat.harness.venue import Venue
@@ -106,8 +106,7 @@ def verify(
     """The main job, with progress and a report; raises Interrupted."""
     console = shared.console()
     set_hypothesis_home_dir(out / "hypothesis")  # not the folder that the user happens to be in
-    settings = None if dsn else COMMITS_WAIT  # commits that meet each other, too
-    with open_target(dsn, settings=settings) as target:
+    with open_where_commits_meet(dsn) as target:
         result = Verification(implementation.name, target.describe(), profile.name, seed, out)
         result.known = known
         chosen, result.deselected = selection.split(cases(profile))

@@ -9,7 +9,7 @@ from attrs import frozen
 from lastseat.harness.judge.instep import Objection
 from lastseat.spec import legality, visibility
 from lastseat.spec.events import Audit, History
-from lastseat.spec.rules import Rule
+from lastseat.spec.rules import Rule, Violation
 
 _BOTH_SEE = frozenset({Rule.CAPACITY, Rule.COUNTER, Rule.BOOKED, Rule.REJECTED, Rule.ONE_ID})
 """What the model in step and the judge of the whole history both decide, each in its own way.
@@ -54,10 +54,7 @@ def judge(
 ) -> Judged:
     """Judge a run by its history, by the model that went with it, and by what was on the wire."""
     whole = legality.judge(history)
-    findings = [
-        Finding(v.rule.value, v.rule.sentence, v.attempts, _where(v.resource) + v.explanation)
-        for v in whole.violations
-    ]
+    findings = list(map(finding_of, whole.violations))
     for seen in visibility.judge(attempts, exchanges, _snapshots(history)):
         rule = seen.rule
         findings.append(Finding(rule.title, rule.sentence, (seen.attempt,), seen.explanation))
@@ -74,8 +71,11 @@ def _snapshots(history: History) -> Iterator[visibility.Snapshot]:
             yield visibility.Snapshot(event.at, event.resource_id, event.bookings, event.booked)
 
 
-def _where(resource: str | None) -> str:
-    return f"on {resource}, " if resource is not None else ""
+def finding_of(violation: Violation) -> Finding:
+    """What the judge of histories says, as it is reported."""
+    where = f"on {violation.resource}, " if violation.resource is not None else ""
+    rule = violation.rule
+    return Finding(rule.value, rule.sentence, violation.attempts, where + violation.explanation)
 
 
 def _disagreement(whole: frozenset[Rule], objections: Sequence[Objection]) -> str | None:

@@ -15,7 +15,7 @@ from lastseat.harness.implementations.protocol import AdapterError
 from lastseat.harness.mutants import made
 from lastseat.harness.mutants.catalogue import CONFORMING, MUTANTS, Mutant, named
 from lastseat.harness.mutants.stress import Stressed, stress
-from lastseat.harness.postgres import COMMITS_WAIT, Target, open_target
+from lastseat.harness.postgres import Target, open_where_commits_meet
 from lastseat.harness.venue import Found, Venue
 from lastseat.harness.workers import Tell, run
 
@@ -95,8 +95,7 @@ def _until(names: Iterable[str], deadline: float | None) -> Iterator[str]:
 def _server(dsn: str | None, tell: Tell) -> AbstractContextManager[tuple[Target, Tell]]:
     @contextmanager
     def opened() -> Iterator[tuple[Target, Tell]]:
-        settings = None if dsn else COMMITS_WAIT  # commits that meet each other, too
-        with open_target(dsn, settings=settings) as target:
+        with open_where_commits_meet(dsn) as target:
             yield target, tell
 
     return opened()

@@ -10,7 +10,13 @@ Nothing here knows what the databases are used for, and nothing outside starts a
 
 from lastseat.harness.postgres.binaries import Binaries, NoPostgres, find, find_all
 from lastseat.harness.postgres.server import Server, ServerError, start
-from lastseat.harness.postgres.target import COMMITS_WAIT, Target, TargetError, open_target
+from lastseat.harness.postgres.target import (
+    COMMITS_WAIT,
+    Target,
+    TargetError,
+    open_target,
+    open_where_commits_meet,
+)
 
 __all__ = [
     "COMMITS_WAIT",
@@ -23,5 +29,6 @@ __all__ = [
     "find",
     "find_all",
     "open_target",
+    "open_where_commits_meet",
     "start",
 ]

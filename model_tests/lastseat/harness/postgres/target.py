@@ -212,6 +212,12 @@ def open_target(
     return target
 
 
+def open_where_commits_meet(dsn: str | None) -> Target:
+    """Like ``open_target``; a server of our own is one on which commits can be held, so that two of
+    them overlap. On the user's that is not ours to set."""
+    return open_target(dsn, settings=None if dsn else COMMITS_WAIT)
+
+
 def _connect(dsn: str) -> Connection:
     return psycopg.connect(dsn, autocommit=True, connect_timeout=CONNECT_SECONDS)
 
