@@ -15,8 +15,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from tests.harness.gate.scene import Scene, query
 from tests.harness.gate.tls import PEM, TlsServer
 
-from lastseat.harness.gate import upstream
-from lastseat.harness.gate.events import Answered, Opened, Refused
+from lastseat.harness.gate import messages, upstream
+from lastseat.harness.gate.events import Answered, Broken, Opened, Refused
 from lastseat.harness.gate.messages import message, startup
 from lastseat.harness.gate.upstream import CannotConnect, Upstream
 from lastseat.harness.postgres import Server, start
@@ -180,6 +180,34 @@ def test_a_server_that_is_none_is_told_as_such(said: bytes) -> None:
             upstream.connect(Upstream.parse(given), {})
         thread.join()
     assert refused.value.error is None
+
+
+def test_a_client_that_hangs_up_at_the_server_s_last_word_did_not_end_the_session() -> None:
+    """A driver may close its socket before the server has closed its own."""
+    greeting = message("R", b"\0\0\0\0") + message("K", b"\0\0\0\x07\0\0\0\x08")
+    last_word = messages.error("FATAL", "57P01", "terminating")
+    with socket.create_server(("127.0.0.1", 0)) as port:
+
+        def end_slowly() -> None:
+            peer, _ = port.accept()
+            with peer:
+                peer.recv(4096)
+                peer.sendall(greeting + message("Z", b"I") + last_word)
+                assert peer.recv(4096) == b""
+
+        thread = threading.Thread(target=end_slowly)
+        thread.start()
+        number = port.getsockname()[1]
+        given = f"host=127.0.0.1 port={number} user=x dbname=x password=p sslmode=disable"
+        with Scene(given) as scene:
+            raw = scene.raw_ready()
+            assert raw.until("E") == "E"
+            raw.close()
+            scene.until(lambda: scene.of(Broken))
+            thread.join()
+            (broken,) = scene.of(Broken)
+    assert broken.error is not None
+    assert (broken.by, broken.error.sqlstate) == ("server", "57P01")
 
 
 @pytest.mark.parametrize("protocol", [0x30000, 0x30002])
