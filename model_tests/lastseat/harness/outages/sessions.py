@@ -109,8 +109,11 @@ def _frozen(pids: Sequence[int]) -> Iterator[None]:
 
 
 def _deadlock(site: Site) -> None:
-    """We take one table and then another, against whatever order the clients have."""
-    with site.session() as session:
+    """We take one table and then another, against whatever order the clients have.
+
+    The server looks for deadlocks on their behalf, and does so before their time is up.
+    """
+    with site.session() as session, _default(site, session, "deadlock_timeout", _SHORT):
         session.execute("SET deadlock_timeout = '10s'")
         for first, second in itertools.islice(
             itertools.cycle(itertools.permutations(site.tables(session), 2)), 8 * _ROUNDS
