@@ -44,7 +44,12 @@ def test_both_searches_reach_what_the_text_reaches(life, scope):
     tables = Tables(life, lambda _: None)
     reduced = Reduced(tables, tables.canonical(scope.world))
     reduced.run()
-    assert set(reduced.came_from) == {tables.canonical(world) for world in worlds}
+    assert {
+        (shared, *claims)
+        for level in reduced.levels
+        for shared, states in level.items()
+        for claims in states
+    } == {tables.canonical(world) for world in worlds}
     assert reduced.unreduced_states() == len(worlds)
     unreduced = Unreduced(tables, len(scope.claims))
     unreduced.run(scope.world)
@@ -123,11 +128,11 @@ def test_a_violation_is_told_by_a_shortest_path():
     assert report.violation is not None
     assert report.violation.path == (
         "attempt 1 of b1 is invoked: 1 of r1",
-        "attempt 1 of b2 is invoked: 1 of r1",
         "attempt 1 of b1 reads the resource and proposes",
-        "attempt 1 of b2 reads the resource and proposes",
         "attempt 1 of b1 writes, uncommitted, because the version it read still stands",
         "attempt 1 of b1 hands its commit to the connection",
+        "attempt 1 of b2 is invoked: 1 of r1",
+        "attempt 1 of b2 reads the resource and proposes",
         "attempt 1 of b1 commits: the booking exists",
         "attempt 1 of b2 writes, uncommitted, because the version it read still stands",
         "attempt 1 of b2 hands its commit to the connection",

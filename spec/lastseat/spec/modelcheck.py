@@ -179,7 +179,7 @@ def search(scope: Scope, life: Life = ABSTRACT, reduced: bool = True) -> Report:
     except Violated as violated:
         violation = _explain(violated, small, life, scope)
     seconds = time.perf_counter() - began
-    states = orbits = len(small.came_from)
+    states = orbits = small.states
     transitions = small.transitions
     if violation is None:
         orbits = small.unreduced_states()
@@ -201,7 +201,7 @@ def search(scope: Scope, life: Life = ABSTRACT, reduced: bool = True) -> Report:
         states=states,
         unreduced_states=orbits,
         transitions=transitions,
-        depth=small.depth,
+        depth=len(small.levels) - 1,
         seconds=seconds,
         reached=tuple(s.name for s in SOMETIMES if s.name in watch.reached),
         missed=tuple(s.name for s in SOMETIMES if whole and s.name in due - watch.reached),
