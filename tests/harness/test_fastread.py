@@ -167,3 +167,43 @@ def test_compressed(pack: Any) -> None:
     damaged = bytearray(packed(text))
     damaged[len(damaged) // 2] ^= 0xFF
     assert isinstance(fast(bytes(damaged)), tuple)
+
+
+def busy_history(attempts: int) -> list[bytes]:
+    """Attempts that overlap, of which something is told, and a fault in the middle."""
+    lines, at = [encode(HEADER).encode()], 0
+    for number in range(attempts + 3):
+        for back, line in enumerate((INVOKED, SENT, BOOKED)):
+            if 0 <= number - back < attempts:
+                at += 1
+                lines.append(line % {b"at": at, b"n": number - back})
+        if number == attempts // 2:
+            lines.append(b'{"type":"fault","kind":"cut","from":%d}' % at)
+    return lines
+
+
+INVOKED = INVOKE.replace(b'"at":1', b'"at":%(at)d').replace(b'"b"', b'"b%(n)d"')
+INVOKED = INVOKED.replace(b'"attempt":"a"', b'"attempt":"a%(n)d"') + b',"requested_units":1}'
+SENT = b'{"type":"commit-sent","at":%(at)d,"attempt":"a%(n)d"}'
+BOOKED = b'{"type":"emit","at":%(at)d,"attempt":"a%(n)d","outcome":"BOOKED"}'
+
+
+def test_a_long_history_is_read_with_help(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same as without: right, out of order, cut off, or damaged behind what helpers were given.
+
+    A small chunk has attempts that began in one before.
+    """
+    lines = busy_history(400)
+    swapped = [*lines[:900], lines[901], lines[900], *lines[902:]]
+    texts = [b"\n".join(each) + b"\n" for each in (lines, swapped)]
+    texts += [texts[0][:-9], zstandard.compress(texts[0])[:-30]]
+    alone = [fast(text) for text in texts]
+    assert isinstance(alone[0], dict)
+    assert alone[0]["commits"][399] is not None
+    assert [isinstance(each, tuple) for each in alone[1:]] == [True] * 3
+    monkeypatch.setattr(fastread, "CHUNK", 1000)
+    monkeypatch.setattr(fastread, "SHARE", 3)
+    monkeypatch.setattr(fastread, "LONG", 2)
+    helped = [fast(text) for text in texts]
+    assert helped[:3] == alone[:3]
+    assert helped[3][1] == alone[3][1]

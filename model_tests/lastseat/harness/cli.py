@@ -3,51 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
-from lastseat.harness.commands import (
-    check,
-    explore,
-    hunt,
-    model,
-    mutants,
-    outages,
-    replay,
-    smoke,
-    soak,
-    truth,
-    vectors,
-    verify,
-)
-from lastseat.harness.commands.examples import epilog
-from lastseat.harness.commands.shared import Interrupted
-from lastseat.harness.implementations.protocol import AdapterError
-from lastseat.harness.load.soak import UnfitForSoak
-from lastseat.harness.mutants.made import UnknownMutant
-from lastseat.harness.postgres import NoPostgres, ServerError, TargetError
-from lastseat.harness.postgres.identity import NoIdentity
-from lastseat.harness.record import MalformedSchedule
-from lastseat.harness.scenario import UnknownScenario
-from lastseat.harness.selection import MalformedKnownFailures, UnknownCase
+from lastseat.harness.commands.examples import EXAMPLES, epilog
+from lastseat.harness.mistakes import Interrupted, Mistake
 from lastseat.harness.verdict import INTERRUPTED, Verdict
-
-_COMMANDS = (
-    verify,
-    smoke,
-    explore,
-    hunt,
-    outages,
-    soak,
-    truth,
-    replay,
-    mutants,
-    check,
-    vectors,
-    model,
-)
 
 _EPILOG = """exit codes: 0 pass, 1 violation, 2 inconclusive, 3 usage or adapter error,
 130 interrupted without a violation"""
@@ -61,41 +25,28 @@ class _Parser(argparse.ArgumentParser):
         self.exit(Verdict.ERROR.value, f"{self.prog}: {message}\n")
 
 
-def parser() -> argparse.ArgumentParser:
-    """The commands and their arguments."""
+def parser(only: Sequence[str] = tuple(EXAMPLES)) -> argparse.ArgumentParser:
+    """The commands and their arguments; of these ``only``."""
     top = _Parser(
         prog="lastseat",
         description="Hold an implementation of contested booking against its model.",
         epilog=_EPILOG,
     )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in _COMMANDS:
-        command.add(commands)
+    for name in only:
+        importlib.import_module(f"lastseat.harness.commands.{name}").add(commands)
     for name, sub in commands.choices.items():
         sub.epilog = epilog(name)
         sub.formatter_class = argparse.RawDescriptionHelpFormatter
     return top
 
 
-_MISTAKES = (
-    AdapterError,
-    MalformedKnownFailures,
-    MalformedSchedule,
-    NoIdentity,
-    NoPostgres,
-    OSError,
-    ServerError,
-    TargetError,
-    UnfitForSoak,
-    UnknownCase,
-    UnknownScenario,
-    UnknownMutant,
-)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit code."""
-    args = parser().parse_args(argv)
+    given = sys.argv[1:] if argv is None else argv
+    named = [name for name in EXAMPLES if name in given[:1]]
+    # What other commands need is not loaded: it takes longer than to check a short history.
+    args = parser(named or tuple(EXAMPLES)).parse_args(given)
     try:
         verdict: Verdict = args.run(args)
     except Interrupted as interrupted:
@@ -103,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
-    except _MISTAKES as error:
+    except (Mistake, OSError) as error:
         print(f"lastseat: {error}", file=sys.stderr)
         return Verdict.ERROR.value
     except Exception:  # noqa: BLE001 - Python's own exit code for it would mean a violation

@@ -1,267 +1,49 @@
 """Reads a recorded history into columns: a million attempts in some seconds.
 
-What is usual is decoded by msgspec, which is as strict as the format except for names that appear
-twice in one object; those are found by counting. Every line that it does not like, for whatever
-reason, is read again by ``history.parse_line``, and every event that cannot come next is held
-against ``events.Order``: so what is refused, and why, is decided in one place only.
+What is usual is taken in batches of lines; where the file is long, other processes make them. Every
+line that no batch takes, for whatever reason, is read by ``history.parse_line``, and every event
+that cannot come next is held against ``events.Order``: so what is refused, and why, is decided in
+one place only.
 """
 
 from __future__ import annotations
 
+import functools
 import gc
+import itertools
+import os
 import sys
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import IO, Annotated, Any, NoReturn, Protocol
+from typing import IO, NoReturn, Protocol
 
-import msgspec
 import zstandard
 
-from lastseat.spec import events
-from lastseat.spec.columns import CODES, Columns, Irregular, Report
+from lastseat.harness import workers
+from lastseat.harness.batches import Batch, Filler, batch_of, final_of
+from lastseat.harness.workers import Task
+from lastseat.spec.columns import Columns, Irregular
 from lastseat.spec.events import Disorder, Event, Header, MalformedHistory, assemble
 from lastseat.spec.history import parse_line
-from lastseat.spec.record import NEVER
-from lastseat.spec.vocabulary import BOOKED, CONFLICT, IN_DOUBT, INFRASTRUCTURE, REJECTED
 
 CHUNK = 1 << 18
 """How many bytes are read at once: what is decoded of them should stay in the processor's cache."""
 
+SHARE = 16
+"""How many chunks another process is given at once."""
+
+LONG = 4 * SHARE
+"""Other processes help with what follows so many chunks: they need a moment to begin."""
+
 STDIN = "-"
 """The name of the standard input."""
 
-_SETTLED = {"BOOKED": CODES[BOOKED], "REJECTED": CODES[REJECTED]}
-_FAILED = {
-    ("FAILED", "CONFLICT", False): CODES[CONFLICT],
-    ("FAILED", "INFRASTRUCTURE", False): CODES[INFRASTRUCTURE],
-    ("FAILED", "INFRASTRUCTURE", True): CODES[IN_DOUBT],
-}
-"""The codes of answers by their fields."""
-
-
-Milliseconds = int | float
-Sqlstate = Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Z]{5}\Z")]
-
-
-class _Line(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    """A line of the file. Fields that are absent are None; a null in the file is refused."""
-
-
-class _Invoke(_Line, tag="invoke"):
-    at: int
-    attempt: str
-    client: str
-    booking_id: str
-    resource_id: str
-    requested_units: int
-    ms: Milliseconds = None  # type: ignore[assignment]
-
-
-class _Emit(_Line, tag="emit"):
-    at: int
-    attempt: str
-    outcome: str
-    cause: str = None  # type: ignore[assignment]
-    in_doubt: bool = None  # type: ignore[assignment]
-    ms: Milliseconds = None  # type: ignore[assignment]
-
-
-class _CommitSent(_Line, tag="commit-sent"):
-    at: int
-    attempt: str
-    ms: Milliseconds = None  # type: ignore[assignment]
-
-
-class _Seen(_Line, tag="seen"):
-    at: int
-    attempt: str
-    what: str
-    sqlstate: Sqlstate = None  # type: ignore[assignment]
-    phase: str = None  # type: ignore[assignment]
-    ms: Milliseconds = None  # type: ignore[assignment]
-
-
-class _Fence(_Line, tag="fence"):
-    at: int
-    attempt: str
-    ms: Milliseconds = None  # type: ignore[assignment]
-
-
-class _Final(_Line, tag="final"):
-    resource_id: str
-    bookings: tuple[tuple[str, int], ...]
-    booked: int = None  # type: ignore[assignment]
-
-
-_decoder = msgspec.json.Decoder(_Invoke | _Emit | _CommitSent | _Seen | _Fence | _Final)
-
-
-class _Filler:
-    """Fills columns with lines; leaves them as ``Columns.add`` would, in a fifth of its time."""
-
-    def __init__(self, columns: Columns) -> None:
-        self.columns = columns
-        self.names = 0
-        """How many names stand in the objects of the lines taken, if none stands there twice."""
-        self._reports: dict[tuple[str, str | None, str | None], int] = {}
-        """Places of reports, by the fields of the lines that told of them."""
-
-    def take(self, lines: Sequence[Any]) -> int:
-        """Make the lines the next events, up to the first that cannot be; how many could."""
-        columns, numbers, begun = self.columns, self.columns.numbers, list[_Invoke]()
-        ended, answers, timed = columns.ended, columns.answers, columns.limit is not None
-        number, names, taken = len(columns), 0, len(lines)
-        ended += [NEVER] * taken
-        answers += bytes(taken)
-        columns.commits += [None] * taken
-        columns.begun_ms += [None] * (taken if timed else 0)
-        now, closed = columns.now, columns.closed
-        for place, line in enumerate(lines):
-            kind = type(line)
-            if kind is _Invoke:
-                if closed or line.at < now or line.attempt in numbers:
-                    taken = place
-                    break
-                now = line.at
-                numbers[line.attempt] = number
-                begun.append(line)
-                if timed:
-                    columns.begun_ms[number] = line.ms
-                number += 1
-                names += 7 if line.ms is None else 8
-            elif kind is _Emit:
-                emitting = numbers.get(line.attempt)
-                if line.cause is None and line.in_doubt is None:
-                    code, fields = _SETTLED.get(line.outcome), 4
-                else:
-                    code, fields = _FAILED.get((line.outcome, line.cause, line.in_doubt)), 6
-                if (
-                    closed
-                    or code is None
-                    or emitting is None
-                    or line.at < now
-                    or ended[emitting] != NEVER
-                ):
-                    taken = place
-                    break
-                now = ended[emitting] = line.at
-                answers[emitting] = code
-                if timed:
-                    columns.took(emitting, line.ms)
-                names += fields if line.ms is None else fields + 1
-            else:
-                columns.now = now
-                if not self._take_other(line):
-                    taken = place
-                    break
-                now, closed = columns.now, columns.closed
-        columns.now = now
-        self.names += names
-        self._begin(begun)
-        return taken
-
-    def _begin(self, lines: list[_Invoke]) -> None:
-        """The columns of attempts that have got their numbers, and no more room than they need."""
-        columns, share = self.columns, self.columns.shared.setdefault
-        clients = [line.client for line in lines]
-        columns.clients += map(share, clients, clients)
-        resources = [line.resource_id for line in lines]
-        columns.resources += map(share, resources, resources)
-        columns.booking_ids += [line.booking_id for line in lines]
-        columns.units += [line.requested_units for line in lines]
-        columns.invoked += [line.at for line in lines]
-        number = len(columns)
-        for column in (columns.ended, columns.answers, columns.commits, columns.begun_ms):
-            del column[number:]
-
-    def _take_other(self, line: _CommitSent | _Seen | _Fence | _Final) -> bool:
-        columns = self.columns
-        try:
-            match line:
-                case _CommitSent():
-                    self._commit(line)
-                case _Seen():
-                    self._see(line)
-                case _Fence():
-                    columns.add(events.Fence(line.at, line.attempt, line.ms))
-                    self.names += 3 + (line.ms is not None)
-                case _Final():
-                    columns.add(events.Final(line.resource_id, line.bookings, line.booked))
-                    self.names += 3 + (line.booked is not None)
-        except Irregular:
-            return False
-        return True
-
-    def _commit(self, line: _CommitSent) -> None:
-        columns = self.columns
-        number = columns.number_of(line.attempt, line.at)
-        if columns.untold(number):
-            columns.commits[number] = line.at
-        else:
-            columns.add(events.CommitSent(line.at, line.attempt, line.ms))
-        self.names += 3 + (line.ms is not None)
-
-    def _see(self, line: _Seen) -> None:
-        columns, said = self.columns, (line.what, line.sqlstate, line.phase)
-        number = columns.number_of(line.attempt, line.at)
-        if columns.untold(number):
-            place = self._reports.get(said)
-            if place is None:
-                place = self._reports[said] = columns.place(_report(*said))
-            columns.seen[number] = line.at, place
-        else:
-            columns.add(events.Seen(line.at, line.attempt, *_report(*said), line.ms))
-        optional = (line.sqlstate is not None) + (line.phase is not None) + (line.ms is not None)
-        self.names += 4 + optional
-
-
-def _report(what: str, sqlstate: str | None, phase: str | None) -> Report:
-    try:
-        return events.What(what), sqlstate, None if phase is None else events.Phase(phase)
-    except ValueError:
-        raise Irregular from None
-
-
-def _decoded(text: bytes) -> list[Any]:
-    """The lines, if all are as usual and one object each; else none."""
-    try:
-        lines = _decoder.decode_lines(text)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return []
-    # No field holds an object, so that each line which begins with a brace begins one. Where that
-    # is as many as there are objects, none goes on to another line and no line holds two.
-    each = text.startswith(b"{") and text.count(b"\n{") == text.count(b"\n") == len(lines) - 1
-    return lines if each else []
-
-
-def _marks(text: bytes) -> Iterator[bytes]:
-    """What stands behind each name, and elsewhere only within strings: counting it never gives less
-    than the number of names. What is counted fastest comes first."""
-    yield b":"
-    if not any(space + b":" in text for space in (b" ", b"\t", b"\r")):
-        yield b'":'
-
-
-def _once_each(lines: list[bytes], number: int) -> None:
-    """Refuse the first of ``lines`` in whose object a name stands twice.
-
-    The lines have been read already, but for this; the first one is the ``number``-th of the file.
-    """
-    for place, line in enumerate(lines, start=number):
-        parse_line(_text(line, place), place)
-
-
-def _taken(filler: _Filler, line: bytes) -> bool:
-    try:
-        return bool(filler.take([_decoder.decode(line)]))
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return False
-
 
 def _put_slowly(columns: Columns, line: bytes, number: int) -> None:
-    event = parse_line(_text(line, number), number)
+    event = final_of(line) or parse_line(_text(line, number), number)
     if isinstance(event, Header):
         raise MalformedHistory(number, "a second header")
     try:
@@ -282,51 +64,46 @@ class _Reader:
     """Fills the columns, some lines at a time."""
 
     def __init__(self) -> None:
-        self._filler: _Filler | None = None
+        self._filler: Filler | None = None
         self._number = 0
 
-    def lines(self, text: bytes) -> None:
-        """Whole lines, without the last line break."""
+    def lines(self, text: bytes, batch: Batch | None) -> None:
+        """Some lines, and the same as a batch. Only the file's last may lack its line break."""
         if self._filler is None:
-            head, more, text = text.partition(b"\n")
-            self._number = 1
-            self._filler = _Filler(Columns(assemble([parse_line(_text(head, 1), 1)]).header))
-            if not more:
-                return
-        filler, first = self._filler, self._number + 1
-        filler.names = 0
-        self._number += filler.take(_decoded(text))
-        slow: list[bytes] = []
-        if self._number - first < text.count(b"\n"):
-            slow += self._rest(filler, text.split(b"\n"), first)
-        for mark in _marks(text):
-            if filler.names + sum(line.count(mark) for line in slow) == text.count(mark):
-                return
-        _once_each(text.split(b"\n"), first)
+            head, end, text = text.partition(b"\n")
+            self._line(head + end)
+            batch = batch_of(text)
+        if batch is not None and self._filler is not None and self._filler.take(batch):
+            self._number += batch.lines
+        elif text:
+            self._one_by_one(_split(text))
 
-    def _rest(self, filler: _Filler, lines: list[bytes], first: int) -> Iterator[bytes]:
-        """What is left of some lines, one by one; gives those that had to be read slowly.
+    def _one_by_one(self, lines: list[bytes]) -> None:
+        """What is unusual is found by halving, so that all else is still read fast."""
+        if len(lines) == 1:
+            self._line(lines[0])
+            return
+        half = len(lines) // 2
+        for part in (lines[:half], lines[half:]):
+            text = b"".join(part)
+            self.lines(text, batch_of(text))
 
-        ``first`` is the number of the first of all.
-        """
-        for line in lines[self._number + 1 - first :]:
-            try:
-                if not _taken(filler, line):
-                    _put_slowly(filler.columns, line, self._number + 1)
-                    yield line
-            except MalformedHistory:
-                _once_each(lines[: self._number + 1 - first], first)
+    def _line(self, line: bytes) -> None:
+        self._number += 1
+        try:
+            if self._filler is None:
+                header = assemble([parse_line(_text(line, 1), 1)]).header
+                self._filler = Filler(Columns(header))
+            else:
+                _put_slowly(self._filler.columns, line, self._number)
+        except MalformedHistory as malformed:
+            if line.endswith(b"\n"):
                 raise
-            self._number += 1
+            reason = f"{malformed.reason}; the file ends within this line"
+            raise MalformedHistory(malformed.line, reason) from None
 
-    def last(self, rest: bytes) -> Columns:
-        """What follows the last line break; the columns, complete."""
-        if rest:
-            try:
-                self.lines(rest)
-            except MalformedHistory as malformed:
-                reason = f"{malformed.reason}; the file ends within this line"
-                raise MalformedHistory(malformed.line, reason) from None
+    def columns(self) -> Columns:
+        """All that was read, complete."""
         if self._filler is None:
             assemble([])
             raise AssertionError("a history without a header")
@@ -338,9 +115,15 @@ class _Reader:
         return self._number + 1
 
 
+def _split(text: bytes) -> list[bytes]:
+    """Its lines, each with its line break. ``splitlines`` would know other breaks, too."""
+    *whole, rest = text.split(b"\n")
+    return [*(line + b"\n" for line in whole), *([rest] if rest else [])]
+
+
 def _text(line: bytes, number: int) -> str:
     try:
-        return line.decode()
+        return line.removesuffix(b"\n").decode()
     except UnicodeDecodeError as error:
         raise MalformedHistory(number, f"not UTF-8: {error.reason}") from None
 
@@ -352,18 +135,61 @@ def read(file: IO[bytes]) -> Columns:
         MalformedHistory: at the first line that cannot stand where it stands, or that is cut off.
         OSError: the file cannot be read.
     """
-    reader, rest = _Reader(), list[bytes]()
+    reader, texts = _Reader(), _texts(file)
     try:
-        for chunk in _decompressed(file):
-            whole, found, begun = chunk.rpartition(b"\n")
-            if found:
-                reader.lines(b"".join([*rest, whole]))
-                rest = [begun]
-            else:
-                rest.append(chunk)
+        for text in itertools.islice(texts, LONG):
+            reader.lines(text, batch_of(text))
+        for text, batch in _with_help(texts):
+            reader.lines(text, batch)
     except _Corrupt as corrupt:
         raise MalformedHistory(reader.next_line, str(corrupt)) from None
-    return reader.last(b"".join(rest))
+    return reader.columns()
+
+
+def _texts(file: IO[bytes]) -> Iterator[bytes]:
+    """The lines, many at a time; what follows the last line break comes last, if it is anything."""
+    rest = list[bytes]()
+    for chunk in _decompressed(file):
+        whole, found, begun = chunk.rpartition(b"\n")
+        if found:
+            yield b"".join([*rest, whole, found])
+            rest = [begun]
+        else:
+            rest.append(chunk)
+    if any(rest):
+        yield b"".join(rest)
+
+
+def _with_help(texts: Iterator[bytes]) -> Iterator[tuple[bytes, Batch | None]]:
+    """Each text as a batch, made by other processes while this one goes on.
+
+    Raises:
+        _Corrupt: behind all that came before.
+    """
+    given, corrupt = deque[list[bytes]](), list[_Corrupt]()
+
+    def tasks() -> Iterator[Task[None, list[bytes | None]]]:
+        try:
+            while some := list(itertools.islice(texts, SHARE)):
+                given.append(some)
+                yield functools.partial(_packed, some)
+        except _Corrupt as error:
+            corrupt.append(error)
+
+    for packed in workers.run(tasks(), len(os.sched_getaffinity(0)), _unprepared):
+        for text, data in zip(given.popleft(), packed, strict=True):
+            yield text, None if data is None else Batch.unpacked(data)
+    if corrupt:
+        raise corrupt[0]
+
+
+def _unprepared(_: object) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
+def _packed(texts: Sequence[bytes], _: None) -> list[bytes | None]:
+    batches = map(batch_of, texts)
+    return [None if batch is None else batch.packed() for batch in batches]
 
 
 def read_path(path: str) -> Columns:

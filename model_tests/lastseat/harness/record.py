@@ -15,6 +15,7 @@ from attrs import asdict, evolve, frozen
 
 from lastseat.harness.attempts import Attempt
 from lastseat.harness.judge.verdict import Judged, judge
+from lastseat.harness.mistakes import Mistake
 from lastseat.harness.run import Run
 from lastseat.harness.scenario import Scenario
 from lastseat.harness.schedule.decision import Decision, Step
@@ -27,7 +28,7 @@ from lastseat.spec.vocabulary import Request
 SCHEDULE_FORMAT = "lastseat-schedule/1"
 
 
-class MalformedSchedule(Exception):
+class MalformedSchedule(Mistake):
     """This is no schedule that can be run again."""
 
 

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping
 
 from attrs import field, frozen
 
+from lastseat.harness.mistakes import Mistake
 from lastseat.spec.vocabulary import Request
 
 CLIENTS = ("alice", "bob", "carol", "dave")
 
 
-class UnknownScenario(Exception):
+class UnknownScenario(Mistake):
     """No scenario has that name; the message lists those that are."""
 
 

@@ -11,6 +11,8 @@ from typing import Protocol, TypeVar
 
 from attrs import Factory, frozen
 
+from lastseat.harness.mistakes import Mistake
+
 
 class Identified(Protocol):
     """A case, as far as it is known here."""
@@ -22,11 +24,11 @@ class Identified(Protocol):
 C = TypeVar("C", bound=Identified)
 
 
-class UnknownCase(Exception):
+class UnknownCase(Mistake):
     """No case has that id, nor any that fits that pattern."""
 
 
-class MalformedKnownFailures(Exception):
+class MalformedKnownFailures(Mistake):
     """The file of known failures does not say which fail and why."""
 
 

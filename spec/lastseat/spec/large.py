@@ -11,6 +11,7 @@ Nothing is judged differently: on random histories both judges find the same vio
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import count
 
 from attrs import evolve, frozen
 
@@ -122,32 +123,28 @@ class _Holdings(effects.Holdings):
         return super().total(name) + sum(units[number] for number in plain)
 
     def tip(self, name: str, limit: int) -> effects.Tip | None:
-        sieve, columns = self._small.sieve, self._small.sieve.columns
-        order: list[tuple[float, int, int | Claim]] = [
-            (columns.ended[number], columns.firsts[number], number)
-            for number in sieve.answered(BOOKED, name)
-        ]
-        existing = self._small.existing(name)
-        order += [(claim.latest, self._small.first(claim), claim) for claim in existing]
-        order.sort(key=lambda entry: entry[:2])
-        at = effects.tipping(limit, (self._units(held) for _, _, held in order))
-        if not order:
+        columns = self._small.sieve.columns
+        plain = self._small.sieve.answered(BOOKED, name)
+        claims = self._small.existing(name)
+        held: list[int | Claim] = [*plain, *claims]
+        if not held:
             return None
-        latest, _, last = order[at]
-        return effects.Tip(latest, self._booking_id(last), self._last_names(order[: at + 1]))
+        latest = [*map(columns.ended.__getitem__, plain), *(claim.latest for claim in claims)]
+        first = [*map(columns.firsts.__getitem__, plain), *map(self._small.first, claims)]
+        units = [*map(columns.units.__getitem__, plain)]
+        units += (claim.request.requested_units for claim in claims)
+        order = [place for _, _, place in sorted(zip(latest, first, count(), strict=False))]
+        at = effects.tipping(limit, map(units.__getitem__, order))
+        names = self._last_names([held[place] for place in order[: at + 1]])
+        return effects.Tip(latest[order[at]], self._booking_id(held[order[at]]), names)
 
-    def _last_names(self, order: list[tuple[float, int, int | Claim]]) -> tuple[str, ...]:
+    def _last_names(self, order: list[int | Claim]) -> tuple[str, ...]:
         names: list[str] = []
-        for _, _, held in reversed(order):
+        for held in reversed(order):
             if len(names) >= effects.NAMED:
                 break
             names = [*self._names(held), *names]
         return tuple(names[-effects.NAMED :])
-
-    def _units(self, held: int | Claim) -> int:
-        if isinstance(held, Claim):
-            return held.request.requested_units
-        return self._small.sieve.columns.units[held]
 
     def _booking_id(self, held: int | Claim) -> str:
         if isinstance(held, Claim):

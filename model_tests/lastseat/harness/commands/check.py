@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from lastseat.harness import check
-from lastseat.harness.commands import shared
+
+if TYPE_CHECKING:
+    from lastseat.harness.commands import shared
 
 
 def add(commands: shared.Commands[argparse.ArgumentParser]) -> None:

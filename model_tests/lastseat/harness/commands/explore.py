@@ -17,6 +17,7 @@ from lastseat.harness.commands import shared
 from lastseat.harness.documents.keep import show
 from lastseat.harness.exploration import Own, Ran, explore
 from lastseat.harness.implementations.client import Implementation
+from lastseat.harness.mistakes import Interrupted
 from lastseat.harness.postgres import open_where_commits_meet
 from lastseat.harness.scenario import SCENARIOS, Scenario, named
 from lastseat.harness.schedule.coverage import Coverage
@@ -154,5 +155,5 @@ def _told(
         show(convicted)
     report.show_convictions(found.convicted, console)
     if coverage.interrupted:
-        raise shared.Interrupted(violated=bool(found.convicted))
+        raise Interrupted(violated=bool(found.convicted))
     return told.verdict

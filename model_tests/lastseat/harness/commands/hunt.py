@@ -18,6 +18,7 @@ from lastseat.harness import report
 from lastseat.harness.commands import shared
 from lastseat.harness.documents.keep import show
 from lastseat.harness.hunting import Hunted, hunt
+from lastseat.harness.mistakes import Interrupted
 from lastseat.harness.postgres import open_where_commits_meet
 from lastseat.harness.venue import Venue, venue_for_worker
 from lastseat.harness.verdict import Verdict
@@ -55,7 +56,7 @@ def _run(args: argparse.Namespace) -> Verdict:
         interrupted = True
     _tell(args, seed, time.monotonic() - began, out, hunted)
     if interrupted:
-        raise shared.Interrupted(violated=bool(hunted.found.convicted))
+        raise Interrupted(violated=bool(hunted.found.convicted))
     if hunted.found.convicted:
         return Verdict.VIOLATION
     return Verdict.INCONCLUSIVE if hunted.found.reasons else Verdict.PASS

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
-from lastseat.harness.commands import shared
 from lastseat.harness.verdict import Verdict
 from lastseat.spec import proof, statements
+
+if TYPE_CHECKING:
+    from lastseat.harness.commands import shared
 
 
 def add(commands: shared.Commands[argparse.ArgumentParser]) -> None:

@@ -21,14 +21,6 @@ from lastseat.harness.registry import resolve
 Commands = argparse._SubParsersAction  # noqa: SLF001 - argparse gives it no public name
 
 
-class Interrupted(Exception):
-    """The user interrupted; had a violation been found by then?"""
-
-    def __init__(self, *, violated: bool) -> None:
-        super().__init__()
-        self.violated = violated
-
-
 def console() -> Console:
     """Long lines are left to the terminal to wrap, so that they can be searched and pasted."""
     return Console(highlight=False, soft_wrap=True)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lastseat.harness.commands import shared
 from lastseat.harness.verdict import Verdict
 from lastseat.spec import vectors
+
+if TYPE_CHECKING:
+    from lastseat.harness.commands import shared
 
 
 def add(commands: shared.Commands[argparse.ArgumentParser]) -> None:

@@ -15,6 +15,7 @@ from lastseat.harness.cases import PROFILES, Profile, cases
 from lastseat.harness.commands import shared
 from lastseat.harness.documents.keep import Keeping
 from lastseat.harness.implementations.client import Implementation
+from lastseat.harness.mistakes import Interrupted
 from lastseat.harness.postgres import open_where_commits_meet
 from lastseat.harness.selection import Known, Selection, read_known
 from lastseat.harness.spread import Desk, run_spread
@@ -123,7 +124,7 @@ def verify(
                     with place as venue:
                         run_cases(chosen, venue, result, keeping)
         except KeyboardInterrupt:
-            raise shared.Interrupted(violated=bool(result.convicted)) from None
+            raise Interrupted(violated=bool(result.convicted)) from None
         except Exception as error:
             result.ended_early = str(error) or type(error).__name__
             # A violation that was found stays one, whatever went wrong later.

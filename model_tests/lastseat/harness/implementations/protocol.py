@@ -7,12 +7,13 @@ from typing import Any, Literal
 import msgspec
 from attrs import frozen
 
+from lastseat.harness.mistakes import Mistake
 from lastseat.spec.vocabulary import ANSWERS, Answer, Cause, Outcome
 
 PROTOCOL = 1
 
 
-class AdapterError(Exception):
+class AdapterError(Mistake):
     """The adapter itself failed: never an outcome. ``advice`` says what to do about it."""
 
     def __init__(self, words: str, advice: str = "") -> None:

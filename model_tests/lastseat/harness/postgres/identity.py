@@ -19,12 +19,13 @@ from pathlib import Path
 
 from attrs import frozen
 
+from lastseat.harness.mistakes import Mistake
 from lastseat.harness.postgres import process
 
 PROBE_SECONDS = 30.0
 
 
-class NoIdentity(Exception):
+class NoIdentity(Mistake):
     """Root found nobody to run a server as; says what was tried and what to do."""
 
 

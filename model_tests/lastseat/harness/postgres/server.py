@@ -17,6 +17,7 @@ from attrs import define, evolve, field, frozen
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from lastseat.harness.mistakes import Mistake
 from lastseat.harness.postgres import binaries as places
 from lastseat.harness.postgres import cluster, folder, identity, process
 from lastseat.harness.postgres.binaries import Binaries
@@ -31,7 +32,7 @@ CONNECT_SECONDS = 10
 SMALL_DISK = "small-disk"
 
 
-class ServerError(Exception):
+class ServerError(Mistake):
     """An embedded server did not do what it was told; holds the end of its log."""
 
 

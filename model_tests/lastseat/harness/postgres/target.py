@@ -15,6 +15,7 @@ from attrs import define, field, frozen
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from lastseat.harness.mistakes import Mistake
 from lastseat.harness.postgres import cluster
 from lastseat.harness.postgres import server as servers
 from lastseat.harness.postgres.binaries import NEWEST, OLDEST
@@ -37,7 +38,7 @@ it waits for a standby that never comes, in sessions that ask for that (synchron
 Connection = psycopg.Connection[tuple[object, ...]]
 
 
-class TargetError(Exception):
+class TargetError(Mistake):
     """A server does not serve, or a database of ours could not be removed; says what to do."""
 
 
