@@ -112,6 +112,9 @@ RIGHT = {
         1: UPSERT → 0 rows
         1: COMMIT → ok
         answer: BOOKED""",
+    "a repetition is found by its key alone": """
+        -: INSERT → 23505
+        answer: BOOKED""",
     "a rejection by reading": """
         -: SELECT → ok
         answer: REJECTED""",
@@ -300,6 +303,18 @@ WRONG = {
         -: INSERT → lost
         answer: BOOKED""",
     ),
+    "BOOKED out of its own memory": (
+        Rule.NOTHING_BEFORE_THE_COMMIT,
+        """
+        answer: BOOKED""",
+    ),
+    "BOOKED without having heard of a row": (
+        Rule.NOTHING_BEFORE_THE_COMMIT,
+        """
+        1: BEGIN → ok
+        1: SELECT → lost
+        answer: BOOKED""",
+    ),
     "sure of a COMMIT without an answer": (
         Rule.DOUBT_WHERE_DUE,
         """
@@ -403,7 +418,7 @@ def test_each_is_judged_by_its_own_statements() -> None:
     other = evolve(attempt, name="b")
     shared = [exchanges[0], evolve(exchanges[1], attempt="b")]
     assert list(judge([attempt, other], shared)) == []
-    (violation,) = judge([attempt, other], exchanges)
+    (violation,) = judge([attempt, evolve(other, answer=REJECTED)], exchanges)
     assert violation.attempt == "a"
     assert "«INSERT»" in violation.explanation
 

@@ -30,7 +30,7 @@ from lastseat.harness.aftermath import aftermath
 from lastseat.harness.faults import RAISED
 from lastseat.harness.run import Run
 from lastseat.harness.scenario import CLIENTS, Scenario
-from lastseat.harness.schedule.decision import RELEASE, START, Decision
+from lastseat.harness.schedule.decision import START, Decision
 from lastseat.harness.schedule.shrink import shrink
 from lastseat.harness.script import Move, act, script_of, without_attempts
 from lastseat.harness.stage import Stage
@@ -121,6 +121,10 @@ class BookingMachine(RuleBasedStateMachine):
     def _at_gate(self) -> list[str]:
         return [client for client in self._clients if self.run.at_gate(client) is not None]
 
+    def _steps(self) -> list[Decision]:
+        """What can happen next in attempts that run: a turn goes on, or others see a commit."""
+        return [decision for decision in self.run.enabled() if decision.client in self._clients]
+
     def _meet(self, data: st.DataObject, fault: str) -> None:
         """The client goes on for some turns first: else most faults would meet its first one."""
         able = [c for c in self._clients if self.run.can_happen(Decision(fault, c))]
@@ -134,9 +138,10 @@ class BookingMachine(RuleBasedStateMachine):
 
     def _go_on(self, client: str, turns: int) -> None:
         for _ in range(turns):
-            if self.run.at_gate(client) is None:
+            step = next((each for each in self._steps() if each.client == client), None)
+            if step is None:
                 return
-            self._perform(Decision(RELEASE, client))
+            self._perform(step)
 
     def _perform(self, decision: Decision) -> None:
         self._over = True  # unless it returns: what is broken cannot be brought to an end
@@ -165,18 +170,18 @@ class BookingMachine(RuleBasedStateMachine):
         self.run.ask(client, request)
         self._perform(Decision(START, client))
 
-    @precondition(lambda self: self._at_gate())
+    @precondition(lambda self: self._steps())
     @rule(data=st.data())
-    def release_the_next_turn(self, data: st.DataObject) -> None:
-        """A client's held turn goes to the server."""
-        self._perform(Decision(RELEASE, data.draw(st.sampled_from(self._at_gate()))))
+    def go_one_step(self, data: st.DataObject) -> None:
+        """A client's held turn goes to the server, or others see what it has committed."""
+        self._perform(data.draw(st.sampled_from(self._steps())))
 
-    @precondition(lambda self: self._at_gate())
+    @precondition(lambda self: self._steps())
     @rule(data=st.data())
-    def go_on_for_several_turns(self, data: st.DataObject) -> None:
+    def go_on_for_several_steps(self, data: st.DataObject) -> None:
         """A client goes on while it can, so that attempts end within the steps there are."""
-        client = data.draw(st.sampled_from(self._at_gate()))
-        self._go_on(client, data.draw(st.integers(2, 5)))
+        client = data.draw(st.sampled_from(self._steps())).client
+        self._go_on(client, data.draw(st.integers(2, 6)))
 
     @precondition(lambda self: self._faults_left and self._at_gate())
     @rule(data=st.data())

@@ -26,7 +26,7 @@ from lastseat.harness.names import Names
 from lastseat.harness.scenario import Scenario
 from lastseat.harness.schedule.decision import FINISH, RELEASE, START, Decision, Diverged, Step
 from lastseat.harness.schedule.footprint import NOTHING, Footprint
-from lastseat.harness.stage import DAY_MS, DEADLINE_MS, GRACE_MS, Stage
+from lastseat.harness.stage import DAY_MS, DEADLINE_MS, GRACE_MS, STEWARD, Stage
 from lastseat.harness.stillness import Stillness
 from lastseat.spec import events as history
 from lastseat.spec.resource import State
@@ -222,7 +222,7 @@ class Run:
 
     def _book_beforehand(self, request: Request) -> None:
         """A prior booking: an attempt past the gate, judged like any other by its effect."""
-        attempt = self._begin("steward", request)
+        attempt = self._begin(STEWARD, request)
         self.events.append(history.CommitSent(self._tick(), attempt.name))
         steward = self.stage.steward()
         steward.call("attempt", **self._asked(request))

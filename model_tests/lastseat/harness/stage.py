@@ -6,6 +6,7 @@ It is set once and serves many runs: connections and processes stay, ids are fre
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -35,6 +36,9 @@ GRACE_MS = 2_000
 
 DAY_MS = 86_400_000
 """A day: what everybody is given where somebody looks on with a debugger."""
+
+_GLANCE = 0.005
+"""Seconds between two looks at whether a commit waits to be finished, outside of any run."""
 
 STEWARD = "steward"
 """The client that creates the schema, the resources and the prior bookings, past the gate."""
@@ -67,6 +71,8 @@ class Stage:
     unhurried: bool = False
     """Is nothing timed, for somebody looks on with a debugger?"""
     pace: Pace = field(factory=Pace, init=False)
+    _holding: bool = field(default=False, init=False)
+    """Do commits wait to be finished?"""
 
     def client(self, name: str) -> Client:
         """The client of that name, connected through the gate; started when first asked for."""
@@ -111,14 +117,19 @@ class Stage:
 
     def _say_first_words(self, name: str) -> None:
         """Let a client connect, outside of any run: drivers ask a new server this and that."""
-        resource = self.fresh.id("first-words")
+        resource, client = self.fresh.id("first-words"), self._clients[name]
         self.declare(resource, 1)
-        self._clients[name].call(
-            "attempt", booking_id=resource, resource_id=resource, requested_units=1
-        )
+        client.send("attempt", booking_id=resource, resource_id=resource, requested_units=1)
+        end = time.monotonic() + client.patience
+        while self._holding and client.reply is None and time.monotonic() < end:
+            self.loop.poll(_GLANCE)
+            for pid in self.backends.committing(self.backends.here()):
+                self.backends.cancel(pid)
+        client.wait()
 
     def hold_commits(self) -> None:
         """From now on the clients' commits, when they are done, wait to be finished."""
+        self._holding = True
         self.gate.options("-c synchronous_commit=on")
         for name in self._deadlines:
             self.connect(name, self._deadlines[name])

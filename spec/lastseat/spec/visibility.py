@@ -36,7 +36,8 @@ class Rule(enum.Enum):
         "nothing after the outcome: no write, no commit of one, no open transaction, no lock kept"
     )
     NOTHING_BEFORE_THE_COMMIT = (
-        "nothing before the commit: BOOKED only once the server confirmed the commit"
+        "nothing before the commit: BOOKED only once the server confirmed the commit, or was asked "
+        "for the booking"
     )
     DOUBT_WHERE_DUE = (
         "in doubt exactly where it is due: a commit was handed to the connection and no definite "
@@ -243,7 +244,8 @@ def after_the_outcome(attempt: Attempt, exchanges: Sequence[Exchange]) -> str | 
 
 
 def before_the_commit(attempt: Attempt, exchanges: Sequence[Exchange]) -> str | None:
-    """BOOKED, while a transaction in which it wrote was open, or its commit unanswered."""
+    """BOOKED, while a transaction in which it wrote was open, or its commit unanswered; or without
+    having asked the server at all, as out of a memory of one's own."""
     if not _booked(attempt):
         return None
     told = [e for e in exchanges if e.answered_at and not _after(attempt, e.answered_at)]
@@ -256,6 +258,9 @@ def before_the_commit(attempt: Attempt, exchanges: Sequence[Exchange]) -> str | 
             continue
         if _while_running(attempt, write):
             return f"it said BOOKED before the commit of «{write.text}» was confirmed"
+    # Its own commit, or for a repetition the row that it found: the server must have told it.
+    if not any(e.does in (Does.READ, Does.WRITE) for e in told):
+        return "it said BOOKED, and the server had told it nothing that could show a booking"
     return None
 
 

@@ -196,6 +196,7 @@ class Client:
         self._transport = make()
         self._buffer = bytearray()
         self._seq = 0
+        self._asked = ""
         self._reply: dict[str, Any] | None = None
         self._failure: AdapterError | None = None
         self._watched = True
@@ -225,7 +226,7 @@ class Client:
         if self._failure is not None:
             raise self._failure
         self._seq += 1
-        self._reply = None
+        self._asked, self._reply = cmd, None
         try:
             self._transport.write(protocol.encode(self._seq, cmd, **fields))
         except OSError as error:
@@ -238,19 +239,23 @@ class Client:
         To ``attempt`` the reply may be an exception instead, for which ``reply`` is to be read.
         """
         self.send(cmd, **fields)
+        return self.wait(within)
+
+    def wait(self, within: float | None = None) -> Any:
+        """Wait for the result of what was sent, as ``call`` does."""
         within = self.patience if within is None else within
         end = time.monotonic() + within
         while (reply := self.reply) is None:
             left = end - time.monotonic()
             if left <= 0:
                 raise AdapterError(
-                    f"{self.name}: no reply to {cmd} within {within:g} s",
+                    f"{self.name}: no reply to {self._asked} within {within:g} s",
                     "answer every request by one line, and flush standard output behind it",
                 )
             self._loop.poll(left)
-        if "result" not in reply and cmd != "attempt":
+        if "result" not in reply and self._asked != "attempt":
             raise AdapterError(
-                f"{self.name}: an exception in the place of the result of {cmd}: {reply}",
+                f"{self.name}: an exception in the place of the result of {self._asked}: {reply}",
                 "only an attempt is answered by raised; what the adapter cannot do is errored",
             )
         return reply.get("result")

@@ -88,6 +88,12 @@ class Database:
         self.execute("ROLLBACK")
         return answer
 
+    @property
+    def in_transaction(self) -> bool:
+        """Is one open, failed or not?"""
+        assert self.connection is not None
+        return self.connection.state() is not TransactionStatus.IDLE
+
     def told(self, error: Exception) -> bool:
         """Has the server refused it in so many words, and does the session go on?"""
         state = TransactionStatus.UNKNOWN
@@ -143,13 +149,17 @@ class Caller:
         database = self.database
         if not database.told(error):
             return database.failed(error)
+        database.committing = False  # whatever follows: the server has refused it
         try:
             if error.sqlstate == "23505":
-                database.execute("ROLLBACK")
-                database.committing = False
+                if database.in_transaction:
+                    database.execute("ROLLBACK")
                 return BOOKED if database.has(booking_id, resource_id, units) else CONFLICT
         except FAILURES as failure:
-            return database.failed(failure)
+            # Whose the key is was not to be learned; that it is taken is known all the same.
+            known = database.told(failure)
+            answer = database.failed(failure)
+            return CONFLICT if known else answer
         database.close()
         if error.sqlstate == "23514" and error.diag.table_name == "resource":
             return REJECTED
