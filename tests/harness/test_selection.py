@@ -222,6 +222,20 @@ def test_who_was_not_to_look_everywhere_is_not_reproached_with_what_was_not_seen
     assert result.reasons == []
 
 
+def test_what_is_required_must_happen() -> None:
+    def run(_: object, found: object) -> None:
+        found.applies, found.did = False, "unavailable"  # type: ignore[attr-defined]
+
+    absent = Case("outages/disk-full", "", run)
+    result = verified([case("outages/cancel"), absent])
+    assert verdict(result) is Verdict.PASS
+    result.required = ["outages/cancel"]
+    assert verdict(result) is Verdict.PASS
+    result.required = ["outages"]
+    assert verdict(result) is Verdict.INCONCLUSIVE
+    assert result.reasons == ["outages/disk-full is required, and did not happen: unavailable"]
+
+
 def shown(result: Verification) -> str:
     file = io.StringIO()
     report.show(result, Console(file=file, width=200, highlight=False, soft_wrap=True))

@@ -1,13 +1,14 @@
 """What a verification consists of: cases, each with an id that stays the same from run to run.
 
 ``model``, ``explore/SCENARIO``, ``faults/SCENARIO/FAULT``, ``pairs/SCENARIO``, ``input/SCENARIO``,
-``hypothesis``, ``outages``, ``soak``, ``canary/NAME``. They do not build on each other: any of them
-can be run alone, in any order.
+``hypothesis``, ``outages/NAME``, ``soak``, ``canary/NAME``. They do not build on each other: any of
+them can be run alone, in any order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 from attrs import field, frozen
 
@@ -16,6 +17,7 @@ from lastseat.harness.exploration import Own, explore
 from lastseat.harness.faults import FAULTS, Fault
 from lastseat.harness.modelled import check_model
 from lastseat.harness.mutants.catalogue import CANARIES, Mutant
+from lastseat.harness.outages import OUTAGES, Outage
 from lastseat.harness.scenario import SCENARIOS, WRONG_IN_THEMSELVES, Scenario
 from lastseat.harness.schedule.coverage import Coverage
 from lastseat.harness.venue import Found, Venue
@@ -85,7 +87,8 @@ def of_implementation(profile: Profile) -> tuple[Case, ...]:
         *(_pairs(s, profile.pairs) for s in SCENARIOS if s.faults and profile.pairs),
         *(_explore(s, twice=False, group="input") for s in WRONG_IN_THEMSELVES if profile.input),
         _hypothesis(profile.examples),
-        *((_OUTAGES, _SOAK) if profile.outages else ()),
+        *(_outage(each) for each in OUTAGES.values() if profile.outages),
+        *((_SOAK,) if profile.outages else ()),
     )
 
 
@@ -118,7 +121,6 @@ MODEL = Case(
 )
 
 
-_OUTAGES = Case("outages", "each way in which a server can fail, for real", failing.outages)
 _SOAK = Case("soak", "free-running clients while the server fails again and again", failing.soaked)
 
 
@@ -155,6 +157,11 @@ def _pairs(scenario: Scenario, most: int) -> Case:
 
     case = f"pairs/{scenario.name}"
     return Case(case, "a second fault behind a first, also in the repetitions", run, random=True)
+
+
+def _outage(outage: Outage) -> Case:
+    """The server itself fails, for real."""
+    return Case(f"outages/{outage.name}", outage.words, partial(failing.outage, outage.name))
 
 
 def _hypothesis(examples: int) -> Case:

@@ -7,31 +7,23 @@ from __future__ import annotations
 
 from lastseat.harness.campaign import Convicted
 from lastseat.harness.judge.verdict import finding_of
-from lastseat.harness.load.outage_trials import Tried, server_faults
+from lastseat.harness.load.outage_trials import server_faults
 from lastseat.harness.load.soak import Soak, soak
 from lastseat.harness.load.trial import Trial
-from lastseat.harness.outages import OUTAGES
 from lastseat.harness.venue import Found, Venue
 
 ATTEMPTS = 20_000
 STRIKES = 12
 
 
-def outages(venue: Venue, found: Found) -> None:
-    """Each outage on its own. What this machine cannot do is told, and counts for nothing."""
-
-    def tell(tried: Tried) -> None:
-        results.append(tried)
-        if tried.trial is not None:
-            _take(f"outage {tried.outage.name}", tried.trial, found)
-        venue.progress()
-
-    results: list[Tried] = []
-    server_faults(venue.implementation, venue.out / "outages", tell, seed=venue.seed)
-    missing = [tried.outage.name for tried in results if tried.trial is None]
-    found.did = f"{len(results) - len(missing)} of {len(OUTAGES)} outages" + (
-        f", unavailable: {', '.join(missing)}" if missing else ""
-    )
+def outage(name: str, venue: Venue, found: Found) -> None:
+    """One outage on its own. Where there is none to be had, or it reaches nobody, that is told."""
+    folder = venue.out / "outages"
+    (tried,) = server_faults(venue.implementation, folder, names=[name], seed=venue.seed)
+    found.applies, found.did = tried.applies, tried.words
+    if tried.trial is not None:
+        _take(f"outage {name}", tried.trial, found)
+    venue.progress()
 
 
 def soaked(venue: Venue, found: Found) -> None:

@@ -38,6 +38,8 @@ class Selection:
 
     select: tuple[str, ...] = ()
     deselect: tuple[str, ...] = ()
+    require: tuple[str, ...] = ()
+    """Those of these must happen, and not only be run."""
 
     def split(self, cases: Iterable[C]) -> tuple[tuple[C, ...], tuple[C, ...]]:
         """Those that are to be run, and those that are not."""
@@ -52,7 +54,7 @@ class Selection:
 
     def check(self, cases: Collection[str]) -> None:
         """A pattern that fits no case is a mistake; raises UnknownCase."""
-        _check((*self.select, *self.deselect), cases)
+        _check((*self.select, *self.deselect, *self.require), cases)
 
 
 @frozen

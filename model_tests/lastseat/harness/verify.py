@@ -61,6 +61,8 @@ class Verification:
     """What ended it before it had run every case, if anything did."""
     finished: bool = False
     known: Known = Factory(Known)
+    required: Sequence[str] = ()
+    """Patterns of cases without which there is no pass, where they cannot happen."""
     deselected: Sequence[Case] = ()
     """What the user did not want to be run."""
     not_run: list[Case] = Factory(list)
@@ -97,7 +99,8 @@ class Verification:
             said.append(f"it ended early: {self.ended_early}")
         elif not self.finished and not self.errors:
             said.append("it was interrupted before it had looked at everything")
-        return [*dict.fromkeys(said), *self._unwitnessed(), *self._unexpected()]
+        missing = [*self._unwitnessed(), *self._unexpected(), *self._absent()]
+        return [*dict.fromkeys(said), *missing]
 
     def verdict(self) -> Verdict:
         """The worst of what was found; what is not finished cannot pass."""
@@ -114,6 +117,11 @@ class Verification:
         """Only who was to look everywhere can be reproached with not having seen something."""
         if all(case.ours for case in self.deselected):
             yield from self.witness.missing()
+
+    def _absent(self) -> Iterator[str]:
+        for result in self.results:
+            if not result.found.applies and any(fits(p, result.case.id) for p in self.required):
+                yield f"{result.case.id} is required, and did not happen: {result.found.did}"
 
     def _unexpected(self) -> Iterator[str]:
         """Failures that were declared and did not occur. Chance proves nothing, however."""

@@ -48,6 +48,14 @@ def add(commands: shared.Commands[argparse.ArgumentParser]) -> None:
             help=f"{words} the cases of this id, of ids below it, or that fit with *; repeatable",
         )
     sub.add_argument(
+        "--require",
+        action="append",
+        default=[],
+        metavar="ID",
+        help="the verdict is inconclusive where such a case cannot happen: a fault that meets "
+        "nothing, an outage that this machine cannot have; repeatable",
+    )
+    sub.add_argument(
         "--known-failures",
         type=Path,
         metavar="FILE",
@@ -60,7 +68,7 @@ def _run(args: argparse.Namespace) -> Verdict:
     profile = PROFILES[args.profile]
     if args.list_cases:
         return list_cases(profile)
-    selection = Selection(tuple(args.select), tuple(args.deselect))
+    selection = Selection(tuple(args.select), tuple(args.deselect), tuple(args.require))
     known = Known() if args.known_failures is None else read_known(args.known_failures)
     _check(profile, selection, known)
     seed = random.SystemRandom().randrange(2**32) if args.seed is None else args.seed
@@ -109,7 +117,7 @@ def verify(
     set_hypothesis_home_dir(out / "hypothesis")  # not the folder that the user happens to be in
     with open_where_commits_meet(dsn) as target:
         result = Verification(implementation.name, target.describe(), profile.name, seed, out)
-        result.known = known
+        result.known, result.required = known, selection.require
         chosen, result.deselected = selection.split(cases(profile))
         console.print(f"[bold]lastseat verify[/] {escape(implementation.name)} on {result.server}")
         keeping = Keeping(result)
