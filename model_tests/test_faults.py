@@ -152,4 +152,4 @@ def test_a_client_that_waits_for_a_lock_is_terminated_and_fails_without_doubt(
     to_the_end(run)
     run.finish()
     assert run.attempts[0].answer == BOOKED
-    assert [(fired.fault, fired.seen) for fired in run.fault_report()] == [("terminate", True)]
+    assert [(fired.fault, fired.seen) for fired in run.faults.report()] == [("terminate", True)]

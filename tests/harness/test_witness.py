@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lastseat.harness.cases import Case
-from lastseat.harness.run import Fired
+from lastseat.harness.meetings import Fired
 from lastseat.harness.venue import Found
 from lastseat.harness.verdict import Verdict
 from lastseat.harness.verify import Result, Verification

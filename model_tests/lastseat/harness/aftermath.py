@@ -32,7 +32,7 @@ def aftermath(run: Run, fate: str = LATE) -> None:
         _while_stuck(run, client, fate)
     for attempt in [attempt for attempt in run.attempts if attempt.in_doubt]:
         _until_definite(run, attempt.client, attempt.request)
-    disturbed = dict.fromkeys(fired.client for fired in run.fault_report())
+    disturbed = dict.fromkeys(fired.client for fired in run.faults.report())
     for client in disturbed:
         run.declare(SPARE, SPARE_CAPACITY)
         _until_definite(run, client, Request(f"quiet-{client}", SPARE, 1))

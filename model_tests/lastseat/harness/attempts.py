@@ -1,26 +1,11 @@
-"""What a run consists of: its attempts, and the faults that met them."""
+"""The attempts of a run."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from attrs import define
 
-from attrs import define, frozen
-
-from lastseat.harness.faults import Fault
-from lastseat.harness.gate.connection import Connection
-from lastseat.harness.gate.events import GateEvent
 from lastseat.harness.implementations.protocol import Raised
 from lastseat.spec.vocabulary import Answer, Outcome, Request
-
-
-@frozen
-class Fired:
-    """A fault that met a turn, and whether it was seen to happen."""
-
-    fault: str
-    client: str
-    turn: str
-    seen: bool
 
 
 @define
@@ -55,30 +40,3 @@ class Attempt:
         if self.raised is not None:
             return self.raised.in_doubt
         return self.answer is not None and self.answer.in_doubt
-
-
-@define
-class Meeting:
-    """A fault on its way to a client: when it was triggered, when it was seen and over.
-
-    ``connection`` is the one that it is to meet; None: the client's next.
-    """
-
-    fault: Fault
-    client: str
-    connection: Connection | None
-    turn: str
-    start: int
-    met: int | None = None
-    """The number of the connection that it was seen to happen to."""
-    end: int | None = None
-
-    @property
-    def fired(self) -> bool:
-        return self.met is not None
-
-    def look(self, events: Sequence[GateEvent]) -> None:
-        """Do these events prove it?"""
-        if self.met is None:
-            number = self.connection.number if self.connection is not None else None
-            self.met = self.fault.fired(number, self.client, events)

@@ -73,7 +73,7 @@ def close(run: Run, *, seed: int | None = None) -> Recorded:
         None if run.stage.unhurried else float(DEADLINE_MS),
         float(GRACE_MS),
     )
-    events: list[Event] = [*run.events, *run.fault_lines(), *_finals(run)]
+    events: list[Event] = [*run.events, *run.faults.lines(), *_finals(run)]
     events.append(End(run.now))
     schedule = Schedule(_as_it_was(run), run.stage.implementation.name, tuple(run.steps), seed)
     return Recorded(History(header, tuple(events)), schedule, run)

@@ -13,15 +13,17 @@ from typing import Any
 
 from attrs import define, field
 
-from lastseat.harness.attempts import Attempt, Fired, Meeting
+from lastseat.harness.attempts import Attempt
 from lastseat.harness.constraints import violated
-from lastseat.harness.faults import FAULTS, Fault, Place
+from lastseat.harness.faults import FAULTS, Place
 from lastseat.harness.gate.connection import Connection
 from lastseat.harness.gate.events import Answered, Broken, Garbled, GateEvent, Opened
 from lastseat.harness.implementations.protocol import AdapterError, Raised, read_attempt
 from lastseat.harness.judge.audit import Reading
+from lastseat.harness.judge.behind import left_behind
 from lastseat.harness.judge.instep import InStep
 from lastseat.harness.judge.sight import Sight
+from lastseat.harness.meetings import Meetings
 from lastseat.harness.names import Names
 from lastseat.harness.scenario import Scenario
 from lastseat.harness.schedule.decision import FINISH, RELEASE, START, Decision, Diverged, Step
@@ -56,6 +58,8 @@ class Run:
     """How often a client waited for another one's lock."""
     left_behind: dict[str, str] = field(factory=dict, init=False)
     """What attempts left open on connections at rest, in words."""
+    faults: Meetings = field(init=False)
+    """Those that have met a client."""
     now: int = field(default=0, init=False)
     """The logical instant of the last event."""
     _queues: dict[str, deque[Request]] = field(init=False)
@@ -64,7 +68,6 @@ class Run:
     _stale: bool = field(default=False, init=False)
     """Can the database have changed since it was last compared with the model?"""
     _stillness: Stillness = field(init=False)
-    _faults: list[Meeting] = field(factory=list, init=False)
     _news: list[str] = field(factory=list, init=False)
     _enabled: tuple[Decision, ...] | None = field(default=None, init=False)
     """The moves that can be made now, if they have been looked for."""
@@ -79,13 +82,14 @@ class Run:
         self.sight = Sight(self._tick, self.stage.backends.has_transaction_id, self.stage.known)
         self.instep = InStep(State())
         staged = self.stage
+        self.faults = Meetings(self._tick, staged.gate.left)
         self._stillness = Stillness(
             staged.gate,
             staged.backends,
             staged.loop,
             staged.pace,
             self._busy.keys(),
-            self._ending,
+            self.faults.ending,
             self._waits,
             staged.commits_wait,
         )
@@ -142,7 +146,7 @@ class Run:
             if not self.can_happen(decision):
                 could = ", ".join(self.available(decision.client))
                 raise Diverged(f"«{decision}» cannot happen here; what can: {could}")
-            self._inject(FAULTS[decision.move], decision.client)
+            self.faults.trigger(FAULTS[decision.move], self._place(decision.client), turn)
         self.settle()
         self.observe()
         fingerprint = "" if decision.move == START else turn
@@ -256,12 +260,6 @@ class Run:
             "requested_units": request.requested_units,
         }
 
-    def _inject(self, fault: Fault, client: str) -> None:
-        place = self._place(client)
-        target = None if fault.elsewhere else place.connection
-        self._faults.append(Meeting(fault, client, target, self._turn_of(client), self._tick()))
-        fault.trigger(place)
-
     def _place(self, client: str) -> Place:
         return Place(
             client,
@@ -325,9 +323,6 @@ class Run:
         self.contention += 1
         self._news.append(f"{who} waits for a lock")
 
-    def _ending(self) -> list[Connection]:
-        return [p.connection for p in self._faults if p.fault.at_once and p.connection is not None]
-
     def _take_news(self) -> None:
         self._read_gate()
         for name in tuple(self._busy):
@@ -348,7 +343,7 @@ class Run:
         try:
             return self.stage.client(client).reply
         except AdapterError as error:
-            if not any(meeting.client == client for meeting in self._faults):
+            if not self.faults.any_of(client):
                 raise
             self._lose(client, f"dies: {error}")
             return None
@@ -377,11 +372,7 @@ class Run:
                 self._stale = self._stale or event.answer.status not in {"T", "E"}
             self.events.extend(self.sight.see(event))
             self._news.extend(_in_words(event))
-        for pending in self._faults:
-            pending.look(events)
-            if pending.end is None and pending.met is not None:
-                over = not pending.fault.breaks or self.stage.gate.left(pending.met)
-                pending.end = self._tick() if over else None
+        self.faults.look(events)
 
     def _emit(self, client: str, told: Answer | Raised) -> None:
         attempt = self._busy.pop(client)
@@ -457,15 +448,6 @@ class Run:
 
     # The end.
 
-    def fault_report(self) -> tuple[Fired, ...]:
-        """Every fault that met a turn, and whether it was seen to happen."""
-        return tuple(Fired(p.fault.name, p.client, p.turn, p.fired) for p in self._faults)
-
-    def fault_lines(self) -> Iterator[history.Fault]:
-        """The faults as the history tells them."""
-        for p in self._faults:
-            yield history.Fault(p.fault.name, p.start, p.end, p.client)
-
     def clients(self) -> tuple[str, ...]:
         """The clients that have attempts in this run."""
         return tuple(self._queues)
@@ -482,7 +464,8 @@ class Run:
                 connection.drop()
         self.settle()
         self._outlast()
-        self.left_behind.update(self._look_behind())
+        self._come_to_rest()
+        self.left_behind.update(left_behind(self.stage.gate, self.stage.backends, self.sight))
         self._stale = True
         self.observe()
 
@@ -495,25 +478,12 @@ class Run:
         for name in list(self._busy):
             self._lose(name, "hangs")
 
-    def _look_behind(self) -> Iterator[tuple[str, str]]:
-        """What connections at rest still hold, after they had time to let it go."""
+    def _come_to_rest(self) -> None:
+        """Connections have a moment to let go of what their attempts left on them."""
         end = time.monotonic() + _REST
-        while (open_ := dict(self.sight.at_rest())) and time.monotonic() < end:
+        while any(self.sight.at_rest()) and time.monotonic() < end:
             self.stage.loop.poll(_GLANCE)
             self._take_news()
-        for attempt in open_:
-            yield attempt, "its connection is still in a transaction after the answer"
-        idle = {
-            c.backend_pid: self.sight.last_attempt(c.client)
-            for c in self.stage.gate.open_connections()
-            if c.status == "I" and c.in_flight is None
-        }
-        for pid in self.stage.backends.holding_locks(idle):
-            yield idle[pid] or "", "its connection still holds a lock after the answer"
-        if self.sight.prepared:
-            for name in self.stage.backends.prepared_transactions() & self.sight.prepared.keys():
-                yield self.sight.prepared[name], f"its transaction «{name}» is still prepared"
-                self.stage.backends.forget_prepared(name)
 
 
 def _ms(seconds: float) -> float:

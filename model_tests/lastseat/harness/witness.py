@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from attrs import Factory, define
 
-from lastseat.harness.attempts import Fired
+from lastseat.harness.meetings import Fired
 from lastseat.harness.run import Run
 from lastseat.spec.events import Event, Seen
 from lastseat.spec.vocabulary import BOOKED, CONFLICT, IN_DOUBT, INFRASTRUCTURE, REJECTED, Answer
@@ -37,7 +37,7 @@ class Witness:
 
     def take(self, run: Run) -> None:
         """Count what happened in a finished run."""
-        report = run.fault_report()
+        report = run.faults.report()
         disturbed = {fired.client for fired in report}
         self.runs += 1
         self.overlaps += run.overlaps

@@ -16,7 +16,7 @@ from tests.harness.gate.scene import Scene, query
 from tests.harness.gate.tls import PEM, TlsServer
 
 from lastseat.harness.gate import messages, upstream
-from lastseat.harness.gate.events import Answered, Broken, Opened, Refused
+from lastseat.harness.gate.events import Answered, Broken, HungUp, Opened, Refused
 from lastseat.harness.gate.messages import message, startup
 from lastseat.harness.gate.upstream import CannotConnect, Upstream
 from lastseat.harness.postgres import Server, start
@@ -206,6 +206,8 @@ def test_a_client_that_hangs_up_at_the_server_s_last_word_did_not_end_the_sessio
             scene.until(lambda: scene.of(Broken))
             thread.join()
             (broken,) = scene.of(Broken)
+            kinds = [type(event) for event in scene.events]
+    assert kinds.index(Broken) < kinds.index(HungUp)
     assert broken.error is not None
     assert (broken.by, broken.error.sqlstate) == ("server", "57P01")
 

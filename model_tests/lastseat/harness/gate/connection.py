@@ -296,9 +296,9 @@ class Connection:
         self.cut()
 
     def _client_ended(self) -> None:
-        # A server that has said its last word ended it, even where the client hangs up sooner.
-        by = "client" if self._fatal is None else "server"
-        self._ended_by = self._ended_by or by
+        if self._fatal is not None:  # the server has said its last word: the client heeds it
+            self._end_server("server")
+        self._ended_by = self._ended_by or "client"
         unfinished = self._cutter.rest()
         if unfinished is not None:
             # Executed or not: the client has said it, and may have meant it to count.
@@ -309,7 +309,7 @@ class Connection:
             return
         self._drop_held()
         self._end_client()
-        self._end_server(by)
+        self._end_server("client")
 
     # To and from the server.
 

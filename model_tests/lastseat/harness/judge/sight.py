@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from attrs import Factory, define, evolve, frozen
+from attrs import Factory, define, evolve
 
 from lastseat.harness.gate.events import (
     Answered,
@@ -26,6 +26,7 @@ from lastseat.harness.gate.events import (
 )
 from lastseat.harness.gate.sql import Kind, classify, prepared_transaction
 from lastseat.harness.gate.turns import Answer, Statement, Turn
+from lastseat.harness.judge.line import Line, Prepared, phase_of
 from lastseat.spec.events import CommitSent, Phase, Seen, What
 from lastseat.spec.visibility import Does, Exchange
 
@@ -39,61 +40,6 @@ _DOES = {
 }
 _WORD = re.compile(r"[A-Za-z0-9_-]+")
 _COUNTED = ("UPDATE ", "DELETE ", "MERGE ", "INSERT ")
-
-
-@define
-class _Line:
-    """One connection: its transaction as the watcher knows it."""
-
-    client: str
-    backend_pid: int = 0
-    gone: bool = False
-    """Has it ended? Its client may still say what it meant to do on it."""
-    unnoticed: bool = False
-    """Was it lost while its client waited for nothing?"""
-    left: bool = False
-    """Has its client let go of it?"""
-    open: bool = False
-    """Is there a transaction that the client has begun?"""
-    implicit: bool = False
-    """Is there one that the server has begun, and ends with the batch?"""
-    transaction: int = 0
-    writes: set[int] = Factory(set)
-    """The exchanges of the open transaction that wrote something, or may have."""
-    pending: list[int] = Factory(list)
-    """The exchanges of the turn that the server works on, by their index."""
-    undecided: dict[int, str | None] = Factory(dict)
-    """Commits that were answered and not confirmed yet: after Flush the server still owes
-    ReadyForQuery. Their tags; None where it did not execute them."""
-    failed: str | None = None
-    """The error for which the server skips the rest of a batch."""
-    unsure: bool = False
-    """The turn in flight may or may not write; the server is asked when it has answered."""
-    withheld: dict[int, list[int]] = Factory(dict)
-    """The exchanges of turns that are stuck in the network, by the turn's number."""
-    unanswered: bool = False
-    """Does its client wait for what will not come?"""
-    given_up: bool = False
-    """Has it been told that its client waits no longer?"""
-    guarded: list[int] | None = None
-    """The exchanges since a savepoint that has not ended."""
-    begun: str | None = None
-    """The attempt that has touched a relation on this connection."""
-    ended: str | None = None
-    """The attempt whose transaction has ended on it."""
-    committed: str | None = None
-    """The attempt whose commit was confirmed on it."""
-    phase: Phase = Phase.CONNECT
-    """Where in its attempt's life the last turn stands."""
-
-
-@frozen
-class _Prepared:
-    """A transaction that waits for the second phase of its commit, on no connection."""
-
-    attempt: str
-    transaction: int
-    writes: frozenset[int]
 
 
 @define
@@ -118,11 +64,11 @@ class Sight:
     _last: dict[str, str] = Factory(dict)
     _bookings: dict[str, str] = Factory(dict)
     """The booking that each attempt asks for, as statements name it."""
-    _lines: dict[int, _Line] = Factory(dict)
+    _lines: dict[int, Line] = Factory(dict)
     _unnoticed: dict[int, str] = Factory(dict)
     """Connections that broke and that their client has not closed yet."""
     _transactions: int = 0
-    _prepared: dict[str, _Prepared] = Factory(dict)
+    _prepared: dict[str, Prepared] = Factory(dict)
 
     @property
     def prepared(self) -> dict[str, str]:
@@ -188,7 +134,7 @@ class Sight:
                     yield from self._lost(event.client, None, Phase.CONNECT)
 
     def _said(
-        self, line: _Line, event: Sent | Withheld | Undelivered
+        self, line: Line, event: Sent | Withheld | Undelivered
     ) -> Iterator[Seen | CommitSent]:
         """A turn counts as said when it is first heard of, wherever it is stuck afterwards."""
         number = event.turn.number
@@ -203,7 +149,7 @@ class Sight:
             line.pending = []
             yield from self._unheard(line, event)
 
-    def _unheard(self, line: _Line, event: Undelivered) -> Iterator[Seen]:
+    def _unheard(self, line: Line, event: Undelivered) -> Iterator[Seen]:
         if line.gone:
             yield from self._lost(event.client, None, line.phase)
         elif event.by == "client" and event.turn.statements:  # it gave up waiting
@@ -215,14 +161,14 @@ class Sight:
         """A connection reached the server as this process."""
         self._line(connection, client).backend_pid = backend_pid
 
-    def _line(self, connection: int, client: str) -> _Line:
+    def _line(self, connection: int, client: str) -> Line:
         if connection not in self._lines:
-            self._lines[connection] = _Line(client)
+            self._lines[connection] = Line(client)
         return self._lines[connection]
 
     # What the client says.
 
-    def _spoken(self, line: _Line, turn: Turn) -> Iterator[CommitSent]:
+    def _spoken(self, line: Line, turn: Turn) -> Iterator[CommitSent]:
         attempt = self._last.get(line.client)
         line.pending.clear()
         line.unsure = False
@@ -236,7 +182,7 @@ class Sight:
             line.pending.append(len(self.exchanges))
             self.exchanges.append(exchange)
             self._in_two_phases(line, statement, exchange)
-            line.phase = _phase(line, exchange)
+            line.phase = phase_of(line, exchange)
             if exchange.commits and line.writes:
                 for writer in sorted({self.exchanges[index].attempt for index in line.writes}):
                     self.commit_sent.add(writer)
@@ -250,7 +196,7 @@ class Sight:
         if turn.ends_with != "H":  # the end of a batch ends the server's own transaction
             line.implicit = False
 
-    def _attributed(self, line: _Line, statement: Statement, exchange: Exchange) -> Exchange:
+    def _attributed(self, line: Line, statement: Statement, exchange: Exchange) -> Exchange:
         """The exchange as that of the attempt whose booking it names, or its savepoint guards."""
         first = exchange.text.split(maxsplit=1)[0].upper() if exchange.text else ""
         if first == "SAVEPOINT":
@@ -275,20 +221,20 @@ class Sight:
         named = [a for a in self.running.values() if self._bookings[a] in words]
         return own if own in named else next(iter(named), None)
 
-    def _in_two_phases(self, line: _Line, statement: Statement, exchange: Exchange) -> None:
+    def _in_two_phases(self, line: Line, statement: Statement, exchange: Exchange) -> None:
         """What is prepared on one connection may be committed on any other."""
         name = prepared_transaction(statement.sql)
         if name is None:
             return
         if exchange.does is Does.WRITE:
-            found = _Prepared(exchange.attempt, line.transaction, frozenset(line.writes))
+            found = Prepared(exchange.attempt, line.transaction, frozenset(line.writes))
             self._prepared[name] = found
         elif name in self._prepared:
             before = self._prepared[name]
             line.transaction, line.writes = before.transaction, set(before.writes)
             self.exchanges[-1] = evolve(exchange, transaction=before.transaction)
 
-    def _exchange(self, line: _Line, statement: Statement, attempt: str) -> Exchange:
+    def _exchange(self, line: Line, statement: Statement, attempt: str) -> Exchange:
         kind = classify(statement.sql, self.known)
         if not line.open and not line.implicit:
             self._transactions += 1
@@ -347,7 +293,7 @@ class Sight:
             if exchange.transaction == transaction and exchange.does is Does.WRITE
         }
 
-    def _complete(self, line: _Line, index: int, position: int, answer: Answer) -> None:
+    def _complete(self, line: Line, index: int, position: int, answer: Answer) -> None:
         """Put what the server said to the ``position``-th statement of a turn into its exchange."""
         exchange = self.exchanges[index]
         executed = position < len(answer.tags)
@@ -362,7 +308,7 @@ class Sight:
         if exchange.commits:
             line.undecided[index] = tag
 
-    def _decide(self, line: _Line, answer: Answer, at: int | None) -> None:
+    def _decide(self, line: Line, answer: Answer, at: int | None) -> None:
         """With ReadyForQuery it is decided what became of the batch and its commits."""
         if answer.status is None:
             line.failed = answer.error.sqlstate if answer.error is not None else line.failed
@@ -382,7 +328,7 @@ class Sight:
         if not line.open:
             line.writes.clear()
 
-    def _resolve_unsure(self, line: _Line, answer: Answer) -> None:
+    def _resolve_unsure(self, line: Line, answer: Answer) -> None:
         """Inside a transaction the server knows whether an unclassified statement wrote."""
         inside = answer.status == "T" or (answer.status is None and line.open)
         if not line.unsure or not inside or self.wrote(line.backend_pid):
@@ -412,7 +358,7 @@ class Sight:
         line.pending.clear()
         line.unanswered = False
 
-    def _left_waiting(self, line: _Line) -> Iterator[Seen]:
+    def _left_waiting(self, line: Line) -> Iterator[Seen]:
         """Its client waits no longer for an answer that has not come."""
         waited = line.pending or line.withheld or line.unanswered
         if waited and not line.given_up:
@@ -427,7 +373,7 @@ class Sight:
                 self.lost_at.setdefault(attempt, []).append(self.tick())
             yield from self._seen(client, What.LOST, sqlstate, phase)
 
-    def _lost_with_it(self, line: _Line, sqlstate: str | None) -> Iterator[Seen]:
+    def _lost_with_it(self, line: Line, sqlstate: str | None) -> Iterator[Seen]:
         """The other attempts that wrote in the transaction of a connection that is lost."""
         writers = self._writers(line.transaction) if len(self.running) > 1 else set()
         for client, attempt in self.running.items():
@@ -455,22 +401,3 @@ def _applied(exchange: Exchange, tag: str | None, status: str, *, failed: bool) 
     if failed:
         return False  # what the server began itself is rolled back as a whole
     return True if status == "I" else None
-
-
-def _phase(line: _Line, exchange: Exchange) -> Phase:
-    """Where a statement stands in its attempt's life.
-
-    Ending a transaction that wrote nothing decides nothing: what is answered was decided before. So
-    it is with what follows a transaction's end and asks nothing, as a pool's reset, and with all
-    that follows a confirmed commit.
-    """
-    if exchange.does in {Does.READ, Does.WRITE}:
-        line.begun = exchange.attempt
-    if exchange.commits and line.writes:
-        return Phase.COMMIT
-    if line.begun != exchange.attempt:
-        return Phase.CONNECT
-    ends = exchange.does in {Does.COMMIT, Does.ROLLBACK}
-    asks_nothing = exchange.does is Does.OTHER and line.ended == exchange.attempt
-    over = ends or asks_nothing or line.committed == exchange.attempt
-    return Phase.CLEANUP if over else Phase.STATEMENT

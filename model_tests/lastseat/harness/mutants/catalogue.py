@@ -359,6 +359,15 @@ MUTANTS: tuple[Mutant, ...] = (
         "no hidden retry",
     ),
     _wrong(
+        "remembered",
+        "answers:remembered",
+        "answers BOOKED out of its memory for an id that it was about to book before",
+        _OPEN,
+        "nothing before the commit",
+        "BOOKED",
+        "determinism",
+    ),
+    _wrong(
         "written-down-later",
         "hidden:written_down_later",
         "writes to a journal once the caller was told",

@@ -141,7 +141,7 @@ def _cell(run: Run, turns: Sequence[tuple[str, Where]]) -> Cell:
         where,
         Row(_ending(attempt), exists=bool(rows)),
         implied(struck, where, committing=committing),
-        all(fired.seen for fired in run.fault_report()),
+        all(fired.seen for fired in run.faults.report()),
     )
 
 
