@@ -35,6 +35,9 @@ CHUNK = 1 << 18
 SHARE = 16
 """How many chunks another process is given at once."""
 
+HELPERS = 4
+"""More of them are not of use: this process has its own work with each batch."""
+
 LONG = 4 * SHARE
 """Other processes help with what follows so many chunks: they need a moment to begin."""
 
@@ -176,7 +179,8 @@ def _with_help(texts: Iterator[bytes]) -> Iterator[tuple[bytes, Batch | None]]:
         except _Corrupt as error:
             corrupt.append(error)
 
-    for packed in workers.run(tasks(), len(os.sched_getaffinity(0)), _unprepared):
+    helpers = min(len(os.sched_getaffinity(0)), HELPERS)
+    for packed in workers.run(tasks(), helpers, _unprepared):
         for text, data in zip(given.popleft(), packed, strict=True):
             yield text, None if data is None else Batch.unpacked(data)
     if corrupt:
