@@ -7,6 +7,8 @@ import shlex
 import sys
 from collections.abc import Mapping
 
+from attrs import evolve
+
 from lastseat.harness.implementations.client import Implementation
 from lastseat.harness.implementations.protocol import AdapterError
 from lastseat.harness.mutants import made
@@ -29,6 +31,10 @@ BUILT_IN: Mapping[str, Implementation] = {
 
 _ADAPTER = "--adapter "
 
+_MIXED = "+"
+"""Between two names: both mechanisms at work on the same resources. The first one's schema is used,
+and what it promises is not asked for, since the other one may not."""
+
 
 def resolve(name: str, adapter: str | None = None) -> Implementation:
     """The implementation that is meant; raises AdapterError with the names there are.
@@ -41,6 +47,9 @@ def resolve(name: str, adapter: str | None = None) -> Implementation:
         return Implementation(_ADAPTER + adapter, _command(adapter))
     if name in BUILT_IN:
         return BUILT_IN[name]
+    first, mixed, second = name.partition(_MIXED)
+    if mixed:
+        return evolve(resolve(first), name=name, beside=resolve(second))
     module, colon, _ = name.partition(":")
     if module == "made":
         return made.named(name).implementation

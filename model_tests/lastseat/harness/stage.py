@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from attrs import Factory, define, field
+from attrs import Factory, define, evolve, field
 
 from lastseat.harness import constraints
 from lastseat.harness.asking import Asking
@@ -24,6 +24,7 @@ from lastseat.harness.implementations.protocol import PROTOCOL, Start, read_star
 from lastseat.harness.judge.audit import Auditor
 from lastseat.harness.loop import Loop
 from lastseat.harness.names import Fresh
+from lastseat.harness.scenario import CLIENTS
 from lastseat.harness.schedule.sessions import Sessions
 from lastseat.harness.stillness import Pace
 from lastseat.harness.ways import Ways
@@ -149,10 +150,10 @@ class Stage:
         return self._clients[STEWARD]
 
     def _start(self, name: str) -> Client:
+        theirs = self.implementation.of(CLIENTS.index(name) if name in CLIENTS else 0)
         if self._in_process:
-            return clients.start_in_process(self.implementation, name, self.loop)
-        log = self._log_dir / f"{name}.log"
-        return clients.start(self.implementation, name, self.loop, log)
+            return clients.start_in_process(theirs, name, self.loop)
+        return clients.start(theirs, name, self.loop, self._log_dir / f"{name}.log")
 
 
 @contextlib.contextmanager
@@ -183,6 +184,8 @@ def stage(
         held: dict[str, Client] = {STEWARD: steward}
         stack.callback(_close, held)
         declared = read_start(steward.call("start", protocol=PROTOCOL))
+        if implementation.beside is not None:
+            declared = evolve(declared, promises=frozenset())
         steward.call("prepare", dsn=url)
         steward.call("connect", dsn=url, deadline_ms=DEADLINE_MS)
         asking = stack.enter_context(Asking(dsn))

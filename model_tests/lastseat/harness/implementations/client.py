@@ -36,6 +36,12 @@ class Implementation:
     name: str
     command: tuple[str, ...]
     factory: str | None = None
+    beside: Implementation | None = None
+    """Another one on the same schema, which every second client runs instead."""
+
+    def of(self, number: int) -> Implementation:
+        """What the client of that number runs, counted from 0."""
+        return self if self.beside is None or number % 2 == 0 else self.beside
 
     @classmethod
     def python(cls, factory: str, name: str | None = None) -> Implementation:

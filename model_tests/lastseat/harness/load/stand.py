@@ -46,8 +46,8 @@ class Stand:
 
     def hire(self, name: str) -> Client:
         """A client of that name, connected."""
-        client = _start(self.implementation, name, self.loop, self.log_dir)
-        self.clients[name] = client
+        theirs = self.implementation.of(len(self.clients))
+        client = self.clients[name] = _start(theirs, name, self.loop, self.log_dir)
         self.connect(name)
         return client
 
@@ -93,7 +93,7 @@ def stand(
     if way is Way.NETWORK:
         assert target.server is not None
         enter = ("nsenter", f"--net=/proc/{target.server.pid}/ns/net")
-        implementation = evolve(implementation, command=(*enter, *implementation.command))
+        implementation = _entering(implementation, enter)
     url = Upstream.parse(dsn if way is Way.SOCKET else target.over_tcp(dsn)).url
     held: dict[str, Client] = {}
     site = Site(target.server, dbname, dsn, lambda: _processes(held), rng, standby)
@@ -120,6 +120,11 @@ def stand(
         for name in names[1:]:
             made.hire(name)
         yield made
+
+
+def _entering(implementation: Implementation, enter: tuple[str, ...]) -> Implementation:
+    beside = implementation.beside and _entering(implementation.beside, enter)
+    return evolve(implementation, command=(*enter, *implementation.command), beside=beside)
 
 
 def _start(implementation: Implementation, name: str, loop: Loop, log_dir: Path) -> Client:
