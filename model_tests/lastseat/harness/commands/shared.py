@@ -33,7 +33,8 @@ def add_implementation(sub: argparse.ArgumentParser, *, in_process: bool = True)
         nargs="?",
         default="optimistic",
         metavar="IMPLEMENTATION",
-        help="a built-in name, or a factory package.module:name (default: optimistic)",
+        help="a built-in name, or a factory package.module:name (default: optimistic); A+B: two "
+        "mechanisms on the same resources, each run by every second client",
     )
     sub.add_argument("--adapter", metavar="COMMAND", help="a command that speaks the protocol")
     if in_process:
