@@ -83,7 +83,7 @@ def test_a_second_fault_behind_the_first_convicts_nobody_who_is_right(
     campaign: Callable[[str], Campaign],
 ) -> None:
     sweeping = campaign("optimistic")
-    runs = sweeping.fault_pairs(ALONE, 40)
+    runs, _ = sweeping.fault_pairs(ALONE, 40)
     assert_nobody_is_convicted(sweeping)
     assert 20 < runs <= 41
     fired = {f: n for f, n in sweeping.witness.fired.items() if f not in LATER}

@@ -125,11 +125,17 @@ class Campaign:
         """
         return self._sweep(self._fault_runs(scenario, faults, everywhere=everywhere), enough)
 
-    def fault_pairs(self, scenario: Scenario, most: int) -> int:
-        """Two faults in one run, drawn at random; how many runs, at most ``most``."""
+    def fault_pairs(self, scenario: Scenario, most: int) -> tuple[int, int]:
+        """Two faults in one run, drawn at random; how many runs, at most ``most``, and how many of
+        them another way than was drawn.
+
+        What follows a fault has a pace of its own: the place for a second one may not come about
+        again. Of what is drawn at random nobody expects to be all.
+        """
         sweeps = [self._sweep_of(scenario, base) for base in scenario.faults]
         runs = (sweep.pairs(most // len(sweeps), self.seed or 0) for sweep in sweeps)
-        return self._sweep(itertools.chain.from_iterable(runs), _ENOUGH_RULES)
+        count = self._sweep(itertools.chain.from_iterable(runs), _ENOUGH_RULES)
+        return count, sum(sweep.take_diverged() for sweep in sweeps)
 
     def _fault_runs(
         self, scenario: Scenario, faults: tuple[str, ...], *, everywhere: bool

@@ -152,8 +152,10 @@ def _fault(scenario: Scenario, fault: Fault, *, everywhere: bool = False) -> Cas
 def _pairs(scenario: Scenario, most: int) -> Case:
     def run(venue: Venue, found: Found) -> None:
         with venue.campaign(case, found) as campaign:
-            runs = campaign.fault_pairs(scenario, most)
+            runs, lost = campaign.fault_pairs(scenario, most)
         found.did = f"{runs} runs, most with two faults, drawn by seed {venue.seed}"
+        if lost:
+            found.did += f"; {lost} went another way"
 
     case = f"pairs/{scenario.name}"
     return Case(case, "a second fault behind a first, also in the repetitions", run, random=True)
