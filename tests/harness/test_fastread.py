@@ -6,6 +6,7 @@ import io
 import os
 import random
 import zlib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -188,22 +189,49 @@ SENT = b'{"type":"commit-sent","at":%(at)d,"attempt":"a%(n)d"}'
 BOOKED = b'{"type":"emit","at":%(at)d,"attempt":"a%(n)d","outcome":"BOOKED"}'
 
 
-def test_a_long_history_is_read_with_help(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same as without: right, out of order, cut off, or damaged behind what helpers were given.
+def test_a_long_history_is_read_with_help(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The same as without: right, out of order, cut off, or damaged behind what helpers were given;
+    by those who are given text, and by those who read the file themselves.
 
-    A small chunk has attempts that began in one before.
+    A small chunk has attempts that began in one before, and a line may be longer than a part.
     """
     lines = busy_history(400)
     swapped = [*lines[:900], lines[901], lines[900], *lines[902:]]
-    texts = [b"\n".join(each) + b"\n" for each in (lines, swapped)]
+    rows = ",".join(f'["b{n}",1]' for n in range(400))
+    final = f'{{"type":"final","resource_id":"r","bookings":[{rows}]}}'.encode()
+    assert len(final) > 4000
+    texts = [b"\n".join(each) + b"\n" for each in (lines, swapped, [*lines, final])]
     texts += [texts[0][:-9], zstandard.compress(texts[0])[:-30]]
     alone = [fast(text) for text in texts]
     assert isinstance(alone[0], dict)
     assert alone[0]["commits"][399] is not None
-    assert [isinstance(each, tuple) for each in alone[1:]] == [True] * 3
+    assert [isinstance(each, tuple) for each in alone] == [False, True, False, True, True]
     monkeypatch.setattr(fastread, "CHUNK", 1000)
     monkeypatch.setattr(fastread, "SHARE", 3)
     monkeypatch.setattr(fastread, "LONG", 2)
     helped = [fast(text) for text in texts]
-    assert helped[:3] == alone[:3]
-    assert helped[3][1] == alone[3][1]
+    assert helped[:4] == alone[:4]
+    assert helped[4][1] == alone[4][1]
+    for number, text in enumerate(texts):
+        (tmp_path / f"{number}").write_bytes(text)
+    shared = [of_path(str(tmp_path / f"{number}")) for number in range(len(texts))]
+    assert shared == helped
+
+
+def of_path(path: str) -> tuple[int, str] | dict[str, Any]:
+    try:
+        return contents(fastread.read_path(path))
+    except MalformedHistory as malformed:
+        return malformed.line, malformed.reason
+
+
+@pytest.mark.parametrize("size", [1, 7, 90, 91, 100_000])
+def test_every_line_is_of_one_part(size: int, tmp_path: Path) -> None:
+    text = b"\n".join(busy_history(3)) + b"\n\nlast, unfinished"
+    (tmp_path / "it").write_bytes(text)
+    path = str(tmp_path / "it")
+    parts = [
+        fastread._Part(path, begin, min(begin + size, len(text)), 50)
+        for begin in range(0, len(text), size)
+    ]
+    assert b"".join(piece for part in parts for piece in part) == text

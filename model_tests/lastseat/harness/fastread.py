@@ -15,16 +15,17 @@ import os
 import sys
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, NoReturn, Protocol
 
 import zstandard
+from attrs import frozen
 
 from lastseat.harness import workers
 from lastseat.harness.batches import Batch, Filler, batch_of, final_of
-from lastseat.harness.workers import Task
+from lastseat.harness.workers import Setup, Task
 from lastseat.spec.columns import Columns, Irregular
 from lastseat.spec.events import Disorder, Event, Header, MalformedHistory, assemble
 from lastseat.spec.history import parse_line
@@ -70,26 +71,30 @@ class _Reader:
         self._filler: Filler | None = None
         self._number = 0
 
-    def lines(self, text: bytes, batch: Batch | None) -> None:
-        """Some lines, and the same as a batch. Only the file's last may lack its line break."""
+    def take(self, batch: Batch | None) -> bool:
+        """Make a batch what comes next; whether it can be."""
+        if batch is None or self._filler is None or not self._filler.take(batch):
+            return False
+        self._number += batch.lines
+        return True
+
+    def lines(self, text: bytes) -> None:
+        """Some lines. Only the file's last may lack its line break.
+
+        What is unusual is found by halving, so that all else is still read fast.
+        """
         if self._filler is None:
             head, end, text = text.partition(b"\n")
             self._line(head + end)
-            batch = batch_of(text)
-        if batch is not None and self._filler is not None and self._filler.take(batch):
-            self._number += batch.lines
-        elif text:
-            self._one_by_one(_split(text))
-
-    def _one_by_one(self, lines: list[bytes]) -> None:
-        """What is unusual is found by halving, so that all else is still read fast."""
+        if self.take(batch_of(text)) or not text:
+            return
+        lines = _split(text)
         if len(lines) == 1:
-            self._line(lines[0])
+            self._line(text)
             return
         half = len(lines) // 2
         for part in (lines[:half], lines[half:]):
-            text = b"".join(part)
-            self.lines(text, batch_of(text))
+            self.lines(b"".join(part))
 
     def _line(self, line: bytes) -> None:
         self._number += 1
@@ -141,12 +146,56 @@ def read(file: IO[bytes]) -> Columns:
     reader, texts = _Reader(), _texts(file)
     try:
         for text in itertools.islice(texts, LONG):
-            reader.lines(text, batch_of(text))
+            reader.lines(text)
         for text, batch in _with_help(texts):
-            reader.lines(text, batch)
+            if not reader.take(batch):
+                reader.lines(text)
     except _Corrupt as corrupt:
         raise MalformedHistory(reader.next_line, str(corrupt)) from None
     return reader.columns()
+
+
+def _read_long(path: str, size: int) -> Columns:
+    """A long file that is not compressed: whoever helps reads a part of it himself."""
+    reader, own, share = _Reader(), LONG * CHUNK, SHARE * CHUNK
+    begins = range(own, size, share)
+    parts = [_Part(path, begin, min(begin + share, size), CHUNK) for begin in begins]
+    results = workers.run((functools.partial(_packed, part) for part in parts), *_helpers())
+    for text in _Part(path, 0, own, CHUNK):  # while they make themselves ready
+        reader.lines(text)
+    for part, packed in zip(parts, results, strict=True):
+        for place, data in enumerate(packed):
+            if not reader.take(_unpacked(data)):
+                reader.lines(list(part)[place])
+    return reader.columns()
+
+
+@frozen
+class _Part:
+    """The lines of a file that begin between two places in it; iterated, many at a time: a chunk
+    and what is left of its last line."""
+
+    path: str
+    begin: int
+    end: int
+    chunk: int
+
+    def __iter__(self) -> Iterator[bytes]:
+        text, at = self._text(), 0
+        while at < len(text):
+            after = text.find(b"\n", at + self.chunk) + 1 or len(text)
+            yield text[at:after]
+            at = after
+
+    def _text(self) -> bytes:
+        with Path(self.path).open("rb") as file:
+            file.seek(max(self.begin - 1, 0))
+            text = file.read(self.end - file.tell())
+            if self.begin:
+                _, begins, text = text.partition(b"\n")
+                if not begins:
+                    return b""
+            return text if text[-1:] in (b"", b"\n") else text + file.readline()
 
 
 def _texts(file: IO[bytes]) -> Iterator[bytes]:
@@ -164,7 +213,7 @@ def _texts(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def _with_help(texts: Iterator[bytes]) -> Iterator[tuple[bytes, Batch | None]]:
-    """Each text as a batch, made by other processes while this one goes on.
+    """Each text, and as a batch, made by other processes while this one goes on.
 
     Raises:
         _Corrupt: behind all that came before.
@@ -179,21 +228,29 @@ def _with_help(texts: Iterator[bytes]) -> Iterator[tuple[bytes, Batch | None]]:
         except _Corrupt as error:
             corrupt.append(error)
 
-    helpers = min(len(os.sched_getaffinity(0)), HELPERS)
-    for packed in workers.run(tasks(), helpers, _unprepared):
+    for packed in workers.run(tasks(), *_helpers()):
         for text, data in zip(given.popleft(), packed, strict=True):
-            yield text, None if data is None else Batch.unpacked(data)
+            yield text, _unpacked(data)
     if corrupt:
         raise corrupt[0]
+
+
+def _helpers() -> tuple[int, Setup[None]]:
+    return min(len(os.sched_getaffinity(0)), HELPERS), _unprepared
 
 
 def _unprepared(_: object) -> AbstractContextManager[None]:
     return nullcontext()
 
 
-def _packed(texts: Sequence[bytes], _: None) -> list[bytes | None]:
+def _packed(texts: Iterable[bytes], _: None) -> list[bytes | None]:
+    """Each text as a packed batch, if it can be one."""
     batches = map(batch_of, texts)
     return [None if batch is None else batch.packed() for batch in batches]
+
+
+def _unpacked(data: bytes | None) -> Batch | None:
+    return None if data is None else Batch.unpacked(data)
 
 
 def read_path(path: str) -> Columns:
@@ -202,6 +259,9 @@ def read_path(path: str) -> Columns:
         if path == STDIN:
             return read(sys.stdin.buffer)
         with Path(path).open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > LONG * CHUNK and _compression(file.peek(_MAGIC)) is None:
+                return _read_long(path, size)
             return read(file)
 
 
@@ -242,9 +302,16 @@ _COMPRESSIONS: Mapping[bytes, Callable[[], _Stream]] = {
 """By what the data begins with, whatever its name; JSON never begins so."""
 
 
+_MAGIC = max(map(len, _COMPRESSIONS))
+
+
+def _compression(data: bytes) -> Callable[[], _Stream] | None:
+    return next((each for magic, each in _COMPRESSIONS.items() if data.startswith(magic)), None)
+
+
 def _decompressed(file: IO[bytes]) -> Iterator[bytes]:
     data = file.read(CHUNK)
-    begin = next((each for magic, each in _COMPRESSIONS.items() if data.startswith(magic)), None)
+    begin = _compression(data)
     stream = None if begin is None else begin()
     while data:
         if begin is None or stream is None:

@@ -179,19 +179,28 @@ def run(
     setup: Setup[S],
     heard: Callable[[Any], None] = lambda _: None,
 ) -> Iterator[R]:
-    """Do these tasks; yields their results in the order of the tasks.
+    """Do these tasks, the first ones at once; yields their results in the order of the tasks.
 
     A task is taken from ``tasks`` when a worker is free for it, so that there may be no end of
     them. Raises what ``Crew.finished`` raises.
     """
     left = iter(tasks)
-    results: dict[int, R] = {}
     crew: Crew[S, R] = Crew(workers, setup, heard)
+    _give(crew, left)
+    return _in_order(crew, left)
+
+
+def _give(crew: Crew[S, R], left: Iterator[Task[S, R]]) -> None:
+    for task in itertools.islice(left, crew.idle):
+        crew.submit(task)
+
+
+def _in_order(crew: Crew[S, R], left: Iterator[Task[S, R]]) -> Iterator[R]:
+    results: dict[int, R] = {}
     with crew:
         for number in itertools.count():
             while True:
-                for task in itertools.islice(left, crew.idle):
-                    crew.submit(task)
+                _give(crew, left)
                 if number in results:
                     break
                 if not crew.pending:
