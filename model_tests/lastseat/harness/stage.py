@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from attrs import Factory, define, evolve, field
@@ -115,6 +115,12 @@ class Stage:
                 self.connect(name, wanted)
                 if not in_a_run:
                     self._say_first_words(name)
+
+    def renew(self, names: Iterable[str]) -> None:
+        """Have these clients make new connections, outside of any run."""
+        for name in names:
+            self.connect(name, self._deadlines[name])
+            self._say_first_words(name)
 
     def _say_first_words(self, name: str) -> None:
         """Let a client connect, outside of any run: drivers ask a new server this and that."""
