@@ -54,7 +54,7 @@ class Columns:
     """A history that grows event by event.
 
     ``add`` takes any event. Who has the lines of a file may fill the columns without it, and leaves
-    them as ``add`` would: see ``fastread`` in the harness.
+    them as ``add`` would: see ``batches`` in the harness.
     """
 
     header: Header
