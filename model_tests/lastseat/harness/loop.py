@@ -14,8 +14,6 @@ from typing import Protocol, Self
 
 from attrs import define
 
-_FINEST = 0.001  # seconds: epoll counts in these, and waits longer rather than shorter
-
 
 class Watchable(Protocol):
     """A socket, a pipe: whatever has a file descriptor."""
@@ -69,8 +67,6 @@ class Loop:
 
         What a handler raises ends the round; what was ready besides is ready in the next one.
         """
-        if 0 < timeout < _FINEST and not select.select([self._epoll], [], [], timeout)[0]:
-            return False
         ready = self._epoll.poll(timeout)
         # A handler may end the watch of a file that was ready in the same round.
         watches = [(number, self._watches[number], mask) for number, mask in ready]

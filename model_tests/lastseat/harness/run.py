@@ -74,6 +74,8 @@ class Run:
     _readings: dict[str, Reading] = field(factory=dict, init=False)
     _touched: Footprint = field(default=NOTHING, init=False)
     """What the turns have touched since the last decision."""
+    _waiting: frozenset[str] = field(default=frozenset(), init=False)
+    """The clients that waited for a lock after the last decision."""
     _ended: int = field(default=0, init=False)
     """How many attempts have ended."""
 
@@ -126,7 +128,7 @@ class Run:
         Raises Diverged if it cannot be made.
         """
         enabled, self._news = self.enabled(), []
-        self._touched, waited, ended = NOTHING, self._waiting(), self._ended
+        self._touched, waited, ended = NOTHING, self._waiting, self._ended
         turn = self._turn_of(decision.client)
         faults = self.available(decision.client) if self.notes_faults else ()
         if decision.move == START:
@@ -149,6 +151,7 @@ class Run:
             self.faults.trigger(FAULTS[decision.move], self._place(decision.client), turn)
         self.settle()
         self.observe()
+        self._waiting = self._who_waits()
         fingerprint = "" if decision.move == START else turn
         step = Step(
             len(self.steps) + 1,
@@ -160,17 +163,17 @@ class Run:
             faults,
             tuple(self._faults_of_waiting()) if self.notes_faults else (),
             self._touched | Footprint(ends=self._ended > ended),
-            waited - self._waiting(),
+            waited - self._waiting,
         )
         self.steps.append(step)
         return step
 
-    def _waiting(self) -> frozenset[str]:
+    def _who_waits(self) -> frozenset[str]:
         able = (self.at_gate, self._stillness.committing)
         return frozenset(c for c in self._busy if not any(where(c) for where in able))
 
     def _faults_of_waiting(self) -> Iterator[Decision]:
-        for client in self._waiting():
+        for client in self._waiting:
             yield from (Decision(fault, client) for fault in self.available(client))
 
     def foreseen(self, decision: Decision) -> Footprint:
@@ -358,7 +361,8 @@ class Run:
 
     def _read_gate(self) -> None:
         events = self.stage.gate.drain()
-        self._touched |= self.stage.sessions.touched(events, self.names.mentioned)
+        if events:
+            self._touched |= self.stage.sessions.touched(events, self.names.mentioned)
         for event in events:
             if isinstance(event, Opened):
                 self.sight.opened(event.connection, event.client, event.backend_pid)

@@ -73,6 +73,8 @@ __all__ = [
 SCHEMA = Path(__file__).parent / "schemas" / "history-1.json"
 """JSON Schema of one line."""
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
+
 E = TypeVar("E", bound=enum.Enum)
 Check = Callable[[Any], Any]
 """Turns a field's JSON value into the model's; raises ValueError saying what is wrong with it."""
@@ -334,7 +336,7 @@ def _event(record: Any) -> Header | Event:
 
 def encode(event: Header | Event) -> str:
     """One line of JSON, without its line break, which ``parse_line`` turns into ``event`` again."""
-    return json.dumps(_record(event), separators=(",", ":"))
+    return _ENCODER.encode(_record(event))
 
 
 def _record(event: Header | Event) -> dict[str, Any]:

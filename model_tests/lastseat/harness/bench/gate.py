@@ -3,6 +3,9 @@
 Each schedule is a whole run: fresh resources, turns held and released one by one, the model in
 step, history and schedule on disk, three judges, audit. ``--workers`` share one server, each with a
 database and clients of its own.
+
+What the same clients and the same server do alone, with no gate between them and nobody who
+watches or judges, is measured first: faster than that nothing can be here.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -27,7 +31,7 @@ from lastseat.harness.run import Run
 from lastseat.harness.scenario import Scenario, named
 from lastseat.harness.schedule.decision import RELEASE, Decision
 from lastseat.harness.schedule.interleavings import follow, to_the_end
-from lastseat.harness.stage import Stage, stage
+from lastseat.harness.stage import DEADLINE_MS, Stage, stage
 
 _WITHOUT_WAIT = named("two-resources")
 _WITH_WAIT = named("room-for-both")
@@ -47,6 +51,7 @@ def _crossed(turns: int) -> Callable[[Run], None]:
     return drive
 
 
+_ALONE = "without a gate"
 _SHAPES: dict[str, tuple[Scenario, Callable[[Run], None]]] = {
     "without a lock wait": (_WITHOUT_WAIT, _crossed(0)),
     "with one lock wait": (_WITH_WAIT, _crossed(1)),
@@ -78,40 +83,40 @@ def _work(
     results: Queue[_Share],
 ) -> None:
     """One worker, measured while all workers work."""
-    scenario, drive = _SHAPES[shape]
     if core is not None:
         keep_to(core)
     with (
         tempfile.TemporaryDirectory() as folder,
         stage(resolve("optimistic"), dsn, Path(folder, "logs"), names=("alice", "bob")) as staged,
     ):
-        campaign = Campaign(staged, Path(folder))
-        _once(campaign, scenario, drive)
+        if shape == _ALONE:
+            for name in ("alice", "bob"):
+                staged.client(name).call("connect", dsn=staged.url, deadline_ms=DEADLINE_MS)
+            once = partial(_alone, staged)
+        else:
+            once = partial(_once, Campaign(staged, Path(folder)), *_SHAPES[shape])
+        once()
         server = _server_processes(staged)
         if core is not None:
             keep_to(core, server)
         together.wait()
-        results.put(_measured(campaign, scenario, drive, seconds, server))
+        results.put(_measured(staged, once, seconds, server))
 
 
 def _measured(
-    campaign: Campaign,
-    scenario: Scenario,
-    drive: Callable[[Run], None],
-    seconds: float,
-    server: Sequence[int],
+    staged: Stage, once: Callable[[], int], seconds: float, server: Sequence[int]
 ) -> _Share:
     groups = ([os.getpid()], list(family(os.getpid())), server)
     before = [Usage.of(pids) for pids in groups]
-    asked, turns, runs, began = campaign.stage.backends.asked, 0, 0, time.monotonic()
+    asked, turns, runs, began = staged.backends.asked, 0, 0, time.monotonic()
     while time.monotonic() - began < seconds:
-        turns += sum(s.decision.move == RELEASE for s in _once(campaign, scenario, drive).steps)
+        turns += once()
         runs += 1
     took = time.monotonic() - began
     controller, clients, server_used = (
         Usage.of(pids).since(was) for pids, was in zip(groups, before, strict=True)
     )
-    asked = campaign.stage.backends.asked - asked
+    asked = staged.backends.asked - asked
     return _Share(runs, took, controller, clients, server_used, turns, asked)
 
 
@@ -121,13 +126,24 @@ def _server_processes(staged: Stage) -> list[int]:
     return [asker, *staged.backends.here()]
 
 
-def _once(campaign: Campaign, scenario: Scenario, drive: Callable[[Run], None]) -> Run:
+def _alone(staged: Stage) -> int:
+    """One attempt after the other, each on a resource of its own; no turn passes a gate."""
+    for name in ("alice", "bob"):
+        resource = staged.fresh.id("r")
+        staged.declare(resource, 1)
+        asked = {"booking_id": resource, "resource_id": resource, "requested_units": 1}
+        staged.client(name).call("attempt", **asked)
+    return 0
+
+
+def _once(campaign: Campaign, scenario: Scenario, drive: Callable[[Run], None]) -> int:
+    """A whole run; how many turns it released."""
     run = Run(campaign.stage, scenario)
     drive(run)
     run.finish()
     if campaign.judge(run) is not None:
         raise SystemExit("the reference implementation was convicted: nothing to measure")
-    return run
+    return sum(step.decision.move == RELEASE for step in run.steps)
 
 
 def measure(shape: str, workers: int, seconds: float, *, own_core: bool) -> list[_Share]:
@@ -174,7 +190,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0, help="how long each is measured")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, os.cpu_count() or 1])
     args = parser.parse_args()
-    for shape in _SHAPES:
+    for shape in (_ALONE, *_SHAPES):
         for workers in dict.fromkeys(args.workers):
             for own_core in (False, True):
                 shares = measure(shape, workers, args.seconds, own_core=own_core)

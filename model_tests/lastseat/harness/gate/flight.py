@@ -62,7 +62,7 @@ class Flight:
         if behind is not None:
             self._requests.appendleft(messages.query(behind))
         self._flushed = turn.ends_with == "H" and not self.substituted
-        self._due = _due(turn) if self._flushed and not skipped else Counter[str]()
+        self._due = _due(turn) if self._flushed and not skipped else None
         self._ready = self._flushed
         self._shown: list[Message] = []
         self._last_ready: Message | None = None
@@ -82,7 +82,7 @@ class Flight:
     @property
     def answered(self) -> bool:
         """Has the server answered the last request?"""
-        return self._ready and not any(self._due.values())
+        return self._ready and not (self._due and any(self._due.values()))
 
     @property
     def done(self) -> bool:
@@ -102,7 +102,7 @@ class Flight:
             self._unseen = not self._ready
             return
         self._show(message)
-        if kind in _ANSWERS:
+        if self._due is not None and kind in _ANSWERS:
             self._due[_ANSWERS[kind]] = max(0, self._due[_ANSWERS[kind]] - 1)
         if kind == "C":
             self._tags.append(messages.text(message.payload)[0])
@@ -165,7 +165,7 @@ class Flight:
         if self._copy is not None:
             self._copy = "ended"
         if error.severity == _SURVIVED:
-            self._due.clear()
+            self._due = None
         elif self._flushed:
             self._ready = False
 

@@ -71,6 +71,12 @@ def tokens(sql: str) -> Iterator[tuple[str, str]]:
 
 
 @functools.lru_cache(maxsize=4096)
+def one_line(sql: str) -> str:
+    """A statement for people."""
+    return " ".join(sql.split())
+
+
+@functools.lru_cache(maxsize=4096)
 def split(sql: str) -> tuple[str, ...]:
     """The statements of a text that a simple Query may hold, without the semicolons between."""
     parts, start = [], 0

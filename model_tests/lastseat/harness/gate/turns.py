@@ -15,7 +15,7 @@ from attrs import Factory, define, frozen
 
 from lastseat.harness.gate import messages
 from lastseat.harness.gate.messages import BadFraming, Message
-from lastseat.harness.gate.sql import split
+from lastseat.harness.gate.sql import one_line, split
 
 _ENDS_A_TURN = frozenset("QSHF")
 _SHORT = struct.Struct("!h")
@@ -30,7 +30,7 @@ class Statement:
     parameters: tuple[str | bytes | None, ...] = ()
 
     def __str__(self) -> str:
-        words = " ".join(self.sql.split())
+        words = one_line(self.sql)
         shown = ", ".join(map(_shown, self.parameters))
         return f"{words} [{shown}]" if shown else words
 

@@ -24,7 +24,7 @@ from lastseat.harness.gate.events import (
     Undelivered,
     Withheld,
 )
-from lastseat.harness.gate.sql import Kind, classify, prepared_transaction
+from lastseat.harness.gate.sql import Kind, classify, one_line, prepared_transaction
 from lastseat.harness.gate.turns import Answer, Statement, Turn
 from lastseat.harness.judge.line import Line, Prepared, phase_of
 from lastseat.spec.events import CommitSent, Phase, Seen, What
@@ -213,7 +213,7 @@ class Sight:
             line.guarded.append(len(self.exchanges))
             if first in {"RELEASE", "ROLLBACK"} or exchange.commits:
                 line.guarded = None
-        return evolve(exchange, attempt=named or exchange.attempt)
+        return exchange if named in {None, exchange.attempt} else evolve(exchange, attempt=named)
 
     def _named(self, statement: Statement, own: str) -> str | None:
         """The attempt whose booking is named; the client's own, if its booking is among them."""
@@ -248,7 +248,7 @@ class Sight:
             attempt=attempt,
             transaction=line.transaction,
             does=_DOES.get(kind, Does.OTHER),
-            text=" ".join(statement.sql.split()),
+            text=one_line(statement.sql),
             sent_at=self.tick(),
             commits=kind is Kind.COMMIT or (writes and not inside),
             # ON CONFLICT DO NOTHING that inserts nothing has found a row: no guard has failed.
@@ -261,12 +261,10 @@ class Sight:
         line = self._line(event.connection, event.client)
         at = self.tick() if event.delivered else None
         for position, index in enumerate(line.pending):
-            self._complete(line, index, position, event.answer)
+            self._complete(line, index, position, event.answer, at)
             exchange = self.exchanges[index]
             if exchange.changed == 0 or exchange.sqlstate:
                 line.writes.discard(index)
-            if not exchange.commits:
-                self.exchanges[index] = evolve(exchange, answered_at=at)
         self._resolve_unsure(line, event.answer)
         self._decide(line, event.answer, at)
         pending = [self.exchanges[index] for index in line.pending]
@@ -293,7 +291,9 @@ class Sight:
             if exchange.transaction == transaction and exchange.does is Does.WRITE
         }
 
-    def _complete(self, line: Line, index: int, position: int, answer: Answer) -> None:
+    def _complete(
+        self, line: Line, index: int, position: int, answer: Answer, at: int | None
+    ) -> None:
         """Put what the server said to the ``position``-th statement of a turn into its exchange."""
         exchange = self.exchanges[index]
         executed = position < len(answer.tags)
@@ -304,6 +304,7 @@ class Sight:
             sqlstate=None if executed else error,
             changed=_changed(exchange, tag),
             swallowed=exchange.does is Does.COMMIT and tag == "ROLLBACK",
+            answered_at=exchange.answered_at if exchange.commits else at,
         )
         if exchange.commits:
             line.undecided[index] = tag

@@ -38,6 +38,8 @@ class Footprint:
     """Did one end? The rules speak of what lies between the two."""
 
     def __or__(self, other: Footprint) -> Footprint:
+        if other is NOTHING or self is NOTHING:  # most are, and this is done at every event
+            return self if other is NOTHING else other
         return Footprint(
             self.reads | other.reads,
             self.writes | other.writes,

@@ -37,6 +37,8 @@ class _Session:
     """What its open transaction has written or locked."""
     snapshot: bool = False
     """Has it ever spoken of an isolation level above READ COMMITTED?"""
+    asked: Footprint = NOTHING
+    """What the statements touch that it was given last."""
 
 
 @define
@@ -60,8 +62,8 @@ class Sessions:
             match event:
                 case Sent(turn=turn):
                     touched |= self._sent(self._of(event.connection), turn, named)
-                case Answered(turn=turn, answer=answer):
-                    touched |= self._answered(self._of(event.connection), turn, answer, named)
+                case Answered(answer=answer):
+                    touched |= self._answered(self._of(event.connection), answer)
                 case Broken():
                     touched |= _ended(self._of(event.connection), aborted=True)
                     touched |= Footprint(commits=ALL)  # or not: its last turn may land yet
@@ -81,21 +83,19 @@ class Sessions:
 
     def _sent(self, session: _Session, turn: Turn, named: Callable[[str], Things]) -> Footprint:
         """Its snapshot is taken and its locks are asked for, even if it has to wait for them."""
-        touched = NOTHING
+        session.asked = touched = NOTHING
         for statement in turn.statements:
             session.snapshot = session.snapshot or bool(_ABOVE.search(statement.sql))
-            touched |= self._statement(statement, named)
+            session.asked |= self._statement(statement, named)
             if classify(statement.sql, self.known) is Kind.COMMIT:
                 touched |= self._commit_work(session)
+        touched |= session.asked
         session.held |= touched.writes
         return touched | Footprint(snapshot=session.snapshot)
 
-    def _answered(
-        self, session: _Session, turn: Turn, answer: Answer, named: Callable[[str], Things]
-    ) -> Footprint:
-        touched = Footprint(snapshot=session.snapshot)
-        for statement in turn.statements:  # having waited, it looks again
-            touched |= self._statement(statement, named)
+    def _answered(self, session: _Session, answer: Answer) -> Footprint:
+        # Having waited, it looks again.
+        touched = session.asked | Footprint(snapshot=session.snapshot)
         failed = answer.error is not None or answer.status == "E"
         rolled_back = "ROLLBACK" in answer.tags
         self.commits_work |= self.deferred or (answer.status == "I" and bool(touched.writes))
