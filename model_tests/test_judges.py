@@ -17,6 +17,7 @@ from lastseat.harness.stage import Stage
 from lastseat.harness.verdict import Verdict
 from lastseat.spec import history
 from lastseat.spec.rules import Rule
+from lastseat.spec.vocabulary import Request
 
 CAMPAIGN = Callable[[str], Campaign]
 
@@ -171,3 +172,23 @@ def test_a_schedule_with_a_decision_that_is_none_is_refused(
     json_["decisions"][0]["chosen"] = "jump"
     with pytest.raises(record.MalformedSchedule):
         record.read_schedule(json.dumps(json_).encode())
+
+
+def test_an_open_transaction_is_held_against_the_attempt_that_left_it(
+    campaign: CAMPAIGN,
+) -> None:
+    """Not against a later one, which only stumbles over it and might even end it."""
+    judging = campaign("X51")
+    run = Run(judging.stage, named("nearly-full"))
+    start, go = Decision(START, "alice"), Decision(RELEASE, "alice")
+    follow(run, [start, go, Decision("raise-40001", "alice")])
+    assert run.left_behind == {}
+    run.ask("alice", Request("b9", "r1", 1))
+    follow(run, [start])
+    assert list(run.left_behind) == ["alice-1"]
+    to_the_end(run)
+    run.finish()
+    convicted = judging.judge(run)
+    assert convicted is not None
+    (finding,) = (f for f in convicted.findings if f.attempts == ("alice-1",))
+    assert finding.rule == "nothing after the outcome"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from attrs import define, field
@@ -20,7 +20,7 @@ from lastseat.harness.gate.connection import Connection
 from lastseat.harness.gate.events import Answered, Broken, Garbled, GateEvent, Opened
 from lastseat.harness.implementations.protocol import AdapterError, Raised, read_attempt
 from lastseat.harness.judge.audit import Reading
-from lastseat.harness.judge.behind import left_behind
+from lastseat.harness.judge.behind import left_behind, left_open
 from lastseat.harness.judge.instep import InStep
 from lastseat.harness.judge.sight import Sight
 from lastseat.harness.meetings import Meetings
@@ -238,6 +238,9 @@ class Run:
         self._end(attempt, read_attempt(steward.reply))
 
     def _invoke(self, client: str, request: Request) -> None:
+        # What the next attempt may clean up, or stumble over, is the last one's all the same.
+        self._come_to_rest(lambda: any(left_open(self.sight, client)))
+        self.left_behind.update(left_open(self.sight, client))
         attempt = self._begin(client, request)
         self._busy[client] = attempt
         self.events.extend(
@@ -468,7 +471,7 @@ class Run:
                 connection.drop()
         self.settle()
         self._outlast()
-        self._come_to_rest()
+        self._come_to_rest(lambda: any(self.sight.at_rest()))
         self.left_behind.update(left_behind(self.stage.gate, self.stage.backends, self.sight))
         self._stale = True
         self.observe()
@@ -482,10 +485,10 @@ class Run:
         for name in list(self._busy):
             self._lose(name, "hangs")
 
-    def _come_to_rest(self) -> None:
+    def _come_to_rest(self, restless: Callable[[], bool]) -> None:
         """Connections have a moment to let go of what their attempts left on them."""
         end = time.monotonic() + _REST
-        while any(self.sight.at_rest()) and time.monotonic() < end:
+        while restless() and time.monotonic() < end:
             self.stage.loop.poll(_GLANCE)
             self._take_news()
 

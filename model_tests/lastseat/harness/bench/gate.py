@@ -131,8 +131,8 @@ def _alone(staged: Stage) -> int:
     for name in ("alice", "bob"):
         resource = staged.fresh.id("r")
         staged.declare(resource, 1)
-        asked = {"booking_id": resource, "resource_id": resource, "requested_units": 1}
-        staged.client(name).call("attempt", **asked)
+        client = staged.client(name)
+        client.call("attempt", booking_id=resource, resource_id=resource, requested_units=1)
     return 0
 
 

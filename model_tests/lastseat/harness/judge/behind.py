@@ -8,6 +8,14 @@ from lastseat.harness.gate.backends import Backends
 from lastseat.harness.gate.gate import Gate
 from lastseat.harness.judge.sight import Sight
 
+_OPEN = "its connection is still in a transaction after the answer"
+
+
+def left_open(sight: Sight, client: str) -> Iterator[tuple[str, str]]:
+    """The same of this client's last attempt, as far as a watcher on the wire can tell."""
+    own = sight.last_attempt(client)
+    yield from ((attempt, _OPEN) for attempt, _ in sight.at_rest() if attempt == own)
+
 
 def left_behind(gate: Gate, backends: Backends, sight: Sight) -> Iterator[tuple[str, str]]:
     """Attempts, and in words what they left: an open transaction, a lock, a prepared transaction.
@@ -15,7 +23,7 @@ def left_behind(gate: Gate, backends: Backends, sight: Sight) -> Iterator[tuple[
     What is prepared is rolled back, or it would hold its locks for ever.
     """
     for attempt, _ in sight.at_rest():
-        yield attempt, "its connection is still in a transaction after the answer"
+        yield attempt, _OPEN
     idle = {
         c.backend_pid: sight.last_attempt(c.client)
         for c in gate.open_connections()

@@ -105,7 +105,7 @@ class Sight:
     def at_rest(self) -> Iterator[tuple[str, int]]:
         """The connections whose transaction is open although their client runs no attempt."""
         for line in self._lines.values():
-            if line.gone:
+            if line.gone or line.left:
                 continue
             if line.open and line.client not in self.running and line.client in self._last:
                 yield self._last[line.client], line.backend_pid
