@@ -1,15 +1,17 @@
-"""PostgreSQL's isolationtester beside us, on the same server: how long until everything is covered
-of two optimistic attempts on one row, and which wrong implementations are found, how soon.
+"""PostgreSQL's isolationtester and frontrun beside us, on the same server: how long until all is
+covered of two optimistic attempts on one row, and which wrong implementations are found, how soon.
 
 isolationtester runs SQL that somebody has transcribed; the transcriptions are in ``SPECS``, and
 end in a check of the end state that knows the rule to be broken, since it judges nothing itself: it
 has less to do than we, who run the real thing in processes of its own. It runs every permutation,
-as we are given no hint either, within a budget of time. Where it is not installed it is skipped.
+as we are given no hint either, within a budget of time. frontrun runs Python threads: see
+``bench.threads``. Which of them is not installed is skipped.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import subprocess
 import sys
@@ -31,6 +33,8 @@ from lastseat.harness.venue import Found, Venue
 _TESTER = Path("lib", "pgxs", "src", "test", "isolation", "isolationtester")
 _SCENARIOS = ("last-seat", "same-id-last-seat")
 _BROKEN = "the rule is broken"
+_THREADS = "lastseat.harness.bench.threads"
+_ASKED = 3
 
 _SETUP = """
   DROP TABLE IF EXISTS resource, booking, answer;
@@ -177,6 +181,27 @@ def peer(program: Path, dsn: str, spec: _Spec, budget: float, *, to_the_end: boo
     return ", ".join((*_told(said, seconds), ended))
 
 
+def frontrun(name: str, dsn: str, budget: float) -> str | None:
+    """What it says; None where it is not installed beside us.
+
+    What it finds hangs on who was faster: where it finds nothing it is asked again.
+    """
+    program = Path(sys.executable).with_name("frontrun")
+    if importlib.util.find_spec("frontrun") is None or not program.is_file():
+        return None
+    command = [str(program), sys.executable, "-m", _THREADS, name, dsn, str(budget)]
+    asked, said = 0, ""
+    while asked < _ASKED and not said.startswith("found"):
+        asked += 1
+        # Its own time-outs come first, unless it hangs.
+        patience = 9 * budget
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=patience
+        )
+        said = ((done.stdout or done.stderr).strip().splitlines() or ["no word"])[-1]
+    return f"{said}, asked {asked} times"
+
+
 def _ours(name: str, target: Target, out: Path) -> str:
     """Explored without a hint, scenario after scenario, until it is convicted."""
     began, classes, found = time.monotonic(), 0, Found()
@@ -203,6 +228,8 @@ def main() -> None:
         program = tester(target)
         if program is None:
             print("isolationtester is not installed with this server: skipped", file=sys.stderr)
+        if importlib.util.find_spec("frontrun") is None:
+            print("frontrun is not installed (pip install frontrun): skipped", file=sys.stderr)
         for name in args.only:
             print(f"{name}\n  lastseat         {_ours(name, target, Path(folder))}", flush=True)
             if program is not None:
@@ -212,6 +239,10 @@ def main() -> None:
                 spec = SPECS[name]
                 told = peer(program, dsn, spec, args.seconds, to_the_end=name == "optimistic")
                 print(f"  isolationtester  {told}", flush=True)
+            plain = make_conninfo(target.new_database(), options="-c synchronous_commit=off")
+            said = frontrun(name, plain, args.seconds)
+            if said is not None:
+                print(f"  frontrun         {said}", flush=True)
 
 
 if __name__ == "__main__":
