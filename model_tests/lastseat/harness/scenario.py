@@ -196,6 +196,13 @@ SCENARIOS: tuple[Scenario, ...] = (
         quick=True,
     ),
     Scenario(
+        "id-across-resources",
+        "one id on two resources at once: no lock on either keeps them apart, only the key does",
+        {"r1": 1, "r2": 1},
+        {"alice": (_ask("b1", 1),), "bob": (_ask("b1", 1, "r2"),)},
+        quick=True,
+    ),
+    Scenario(
         "two-resources-same-order",
         "two callers book on two resources, one after the other, in the same order",
         {"r1": 1, "r2": 1},
