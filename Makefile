@@ -44,7 +44,7 @@ lint: setup ## ruff, mypy strict, import-linter, codespell
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/codespell
 
-bench: setup ## measure the gate, the judge on a million attempts, and a peer beside us
+bench: setup ## measure the gate, the judge on a million attempts, and peers beside us
 	@$(BIN)/python -m lastseat.harness.bench.gate
 	@$(BIN)/python -m lastseat.harness.bench.check
 	@$(BIN)/python -m lastseat.harness.bench.deadline

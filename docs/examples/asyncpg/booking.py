@@ -131,7 +131,10 @@ class Attempt:
             self._decides("REJECTED")
             await connection.execute("ROLLBACK")
         else:
-            await asyncio.sleep(0)  # the loop may know already that the connection is lost
+            # Is the connection lost already? In one round the loop reads the end of the stream, in
+            # the next asyncpg is told. What it sends in between is thrown away without a word.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
             if connection.is_closed():
                 raise ConnectionResetError("it was lost before COMMIT could be sent")
             self._committing = True
