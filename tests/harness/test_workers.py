@@ -149,6 +149,10 @@ def test_whoever_leaves_does_not_wait_for_what_is_being_done(tmp_path: Path) -> 
         os.kill(pids[0], 0)
 
 
+def is_deaf_to_ctrl_c(_: object) -> bool:
+    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
 _PARENT = f"""
 import functools, pathlib, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
@@ -171,3 +175,13 @@ def test_workers_end_with_the_process_that_started_them(tmp_path: Path, how: int
         parent.send_signal(how)
         assert select.select([worker], [], [], _SECONDS)[0], "the worker has outlived us"
         os.close(worker)
+
+
+def test_the_first_worker_of_a_process_is_deaf_to_ctrl_c_from_its_start(tmp_path: Path) -> None:
+    """Python starts a process of its own before it, and lets the signal through when it has."""
+    script = tmp_path / "parent.py"
+    told = "print(*run([test_workers.is_deaf_to_ctrl_c], 1, setup))"
+    script.write_text(_PARENT.replace(_PARENT.strip().splitlines()[-1].strip(), told))
+    command = [sys.executable, str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert done.stdout == "True\n"

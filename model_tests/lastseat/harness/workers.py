@@ -17,6 +17,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from types import TracebackType
@@ -161,6 +162,8 @@ class Crew(Generic[S, R]):
         ours, theirs = spawning.Pipe()
         arguments = (theirs, self.setup, os.getpid())
         process = spawning.Process(target=_work, args=arguments, name="lastseat worker")
+        # Whatever starts this one lets Ctrl-C through again, so it must not be the first worker.
+        resource_tracker.ensure_running()
         # Ctrl-C is for the one who answers the user: workers inherit that it is blocked.
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
