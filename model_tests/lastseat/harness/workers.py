@@ -162,7 +162,8 @@ class Crew(Generic[S, R]):
         ours, theirs = spawning.Pipe()
         arguments = (theirs, self.setup, os.getpid())
         process = spawning.Process(target=_work, args=arguments, name="lastseat worker")
-        # Whatever starts this one lets Ctrl-C through again, so it must not be the first worker.
+        # To start this process lets Ctrl-C through again: it must be there before the signal is
+        # blocked, and not come with the first worker.
         resource_tracker.ensure_running()
         # Ctrl-C is for the one who answers the user: workers inherit that it is blocked.
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

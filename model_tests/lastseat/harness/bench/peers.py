@@ -11,7 +11,6 @@ as we are given no hint either, within a budget of time. frontrun runs Python th
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import subprocess
 import sys
@@ -181,14 +180,14 @@ def peer(program: Path, dsn: str, spec: _Spec, budget: float, *, to_the_end: boo
     return ", ".join((*_told(said, seconds), ended))
 
 
-def frontrun(name: str, dsn: str, budget: float) -> str | None:
-    """What it says; None where it is not installed beside us.
-
-    What it finds hangs on who was faster: where it finds nothing it is asked again.
-    """
+def frontrun() -> Path | None:
+    """Where it is installed beside us."""
     program = Path(sys.executable).with_name("frontrun")
-    if importlib.util.find_spec("frontrun") is None or not program.is_file():
-        return None
+    return program if program.is_file() else None
+
+
+def threads(program: Path, name: str, dsn: str, budget: float) -> str:
+    """What frontrun says. It hangs on who was faster: where it finds nothing it is asked again."""
     command = [str(program), sys.executable, "-m", _THREADS, name, dsn, str(budget)]
     asked, said = 0, ""
     while asked < _ASKED and not said.startswith("found"):
@@ -228,20 +227,21 @@ def main() -> None:
         program = tester(target)
         if program is None:
             print("isolationtester is not installed with this server: skipped", file=sys.stderr)
-        if importlib.util.find_spec("frontrun") is None:
+        # Nobody would finish their commits.
+        at_once = "-c synchronous_commit=off"
+        explorer = frontrun()
+        if explorer is None:
             print("frontrun is not installed (pip install frontrun): skipped", file=sys.stderr)
         for name in args.only:
             print(f"{name}\n  lastseat         {_ours(name, target, Path(folder))}", flush=True)
             if program is not None:
-                # Nobody would finish its commits.
-                at_once = "-c synchronous_commit=off"
                 dsn = make_conninfo(target.new_database(), options=at_once)
                 spec = SPECS[name]
                 told = peer(program, dsn, spec, args.seconds, to_the_end=name == "optimistic")
                 print(f"  isolationtester  {told}", flush=True)
-            plain = make_conninfo(target.new_database(), options="-c synchronous_commit=off")
-            said = frontrun(name, plain, args.seconds)
-            if said is not None:
+            if explorer is not None:
+                dsn = make_conninfo(target.new_database(), options=at_once)
+                said = threads(explorer, name, dsn, args.seconds)
                 print(f"  frontrun         {said}", flush=True)
 
 

@@ -12,7 +12,7 @@ _OPEN = "its connection is still in a transaction after the answer"
 
 
 def left_open(sight: Sight, client: str) -> Iterator[tuple[str, str]]:
-    """The same of this client's last attempt, as far as a watcher on the wire can tell."""
+    """This client's last attempt, if its connection shows a transaction that it left open."""
     own = sight.last_attempt(client)
     yield from ((attempt, _OPEN) for attempt, _ in sight.at_rest() if attempt == own)
 
