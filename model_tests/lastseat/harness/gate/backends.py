@@ -1,6 +1,8 @@
 """The server processes behind the gate's connections, seen from beside them.
 
-It asks only about process ids that it is given, and never signals any other.
+It asks only about process ids that it is given, and never signals any other. Every question is
+confined to processes of this database: other databases of the same server are other workers', and
+an id that the gate still knows may by now belong to one of their processes.
 """
 
 from __future__ import annotations
@@ -10,21 +12,19 @@ from collections.abc import Collection, Mapping
 from lastseat.harness.asking import Asking, array
 
 _BLOCKERS = "SELECT pid, b FROM unnest($1::int[]) AS pid, unnest(pg_blocking_pids(pid)) AS b"
-_ALIVE = "SELECT pid FROM pg_stat_activity WHERE pid = ANY($1::int[])"
-_WROTE = "SELECT backend_xid IS NOT NULL FROM pg_stat_activity WHERE pid = $1::int"
-_HERE = """
-    SELECT pid FROM pg_stat_activity
-     WHERE datname = current_database() AND backend_type = 'client backend'
-       AND pid <> pg_backend_pid()
-"""
-_TERMINATE = "SELECT pg_terminate_backend($1::int)"
-_COMMITTING = """
-    SELECT pid FROM pg_stat_activity WHERE pid = ANY($1::int[]) AND wait_event = 'SyncRep'
-"""
-_CANCEL = "SELECT pg_cancel_backend($1::int)"
-_HELD = """
+_OURS = "FROM pg_stat_activity WHERE datname = current_database() AND"
+_ALIVE = f"SELECT pid {_OURS} pid = ANY($1::int[])"
+_WROTE = f"SELECT backend_xid IS NOT NULL {_OURS} pid = $1::int"
+_HERE = f"SELECT pid {_OURS} backend_type = 'client backend' AND pid <> pg_backend_pid()"
+_TERMINATE = f"SELECT pg_terminate_backend(pid) {_OURS} pid = $1::int"
+_COMMITTING = f"SELECT pid {_OURS} pid = ANY($1::int[]) AND wait_event = 'SyncRep'"
+_CANCEL = f"SELECT pg_cancel_backend(pid) {_OURS} pid = $1::int"
+# Predicate locks (SIReadLock) block nobody, and are not given back at COMMIT: the server keeps them
+# while any SERIALIZABLE transaction that overlapped it runs, in whatever database.
+_HELD = f"""
     SELECT DISTINCT pid FROM pg_locks
-     WHERE pid = ANY($1::int[]) AND granted AND locktype <> 'virtualxid'
+     WHERE granted AND locktype <> 'virtualxid' AND mode <> 'SIReadLock'
+       AND pid IN (SELECT pid {_OURS} pid = ANY($1::int[]))
 """
 _PREPARED = "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()"
 _LEVEL = "SELECT current_setting('default_transaction_isolation')"
@@ -80,8 +80,8 @@ class Backends:
         return self._asking.ask(_WROTE, str(pid)) == [("t",)]
 
     def holding_locks(self, pids: Collection[int]) -> frozenset[int]:
-        """Those of these processes that hold any lock: none does outside a transaction, but for
-        session-level advisory locks."""
+        """Those of these processes that hold a lock in which another one could be caught: outside a
+        transaction only session-level advisory locks are left, and predicate locks are no such."""
         return self._pids(_HELD, array(pids))
 
     def terminate(self, pid: int) -> None:
