@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from urllib.parse import urlparse
 
@@ -342,6 +343,26 @@ def test_a_lost_request_to_commit(scene: Scene, talk: Talk, table: psycopg.Conne
     assert not [event for event in scene.of(Sent) if _says(event.turn, "COMMIT")]
     pid = scene.of(Broken)[0].backend_pid
     scene.until(lambda: not scene.backends.alive([pid]))
+    assert table.execute("SELECT count(*) FROM booking").fetchone() == (0,)
+
+
+def test_a_garbled_answer_to_commit_is_a_lost_one(
+    scene: Scene, talk: Talk, table: psycopg.Connection
+) -> None:
+    began = time.monotonic()
+    meet(scene, talk, "COMMIT", "garble-answer")
+    assert talk.error is None
+    assert talk.result == "lost"
+    assert time.monotonic() - began < 20, "no driver waits for what was announced"
+    assert table.execute("SELECT id FROM booking").fetchall() == [("b",)]
+
+
+def test_a_garbled_request_is_answered_and_lost(
+    scene: Scene, talk: Talk, table: psycopg.Connection
+) -> None:
+    meet(scene, talk, "COMMIT", "garble-request")
+    assert talk.error is None
+    assert talk.result in {"08P01", "lost"}
     assert table.execute("SELECT count(*) FROM booking").fetchone() == (0,)
 
 

@@ -234,7 +234,7 @@ LOSING = (
     ),
     _unheard(
         "garble-answer",
-        "the server executes the request, and what arrives begins with no message's header",
+        "the server executes the request, and its answer begins with the header of another message",
         "a proxy that mixes up two streams",
         treatment.garbled,
     ),

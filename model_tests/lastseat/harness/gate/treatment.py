@@ -7,6 +7,7 @@ client that connects. Framing may be damaged on the way, values never are.
 from __future__ import annotations
 
 import enum
+import struct
 from collections.abc import Callable, Iterable, Sequence
 
 from attrs import frozen
@@ -75,9 +76,15 @@ def up_to_half_a_message(answer: Sequence[Message]) -> Iterable[bytes]:
 
 
 def garbled(answer: Sequence[Message]) -> Iterable[bytes]:
-    """All of it, with a first header that is no message's."""
-    raw = b"".join(message.raw for message in answer)
-    return (b"~\x7f\xff\xff\xff", raw[5:])
+    """All of it, but the first header asks for a password, with a length that is never reached.
+
+    In the middle of a session no driver expects that type, and every driver knows it: pg8000 fails
+    with a KeyError at a type that it does not know. Drivers that check types reject it at once, the
+    others at the end of the stream. Some reserve the announced length before they read, so it
+    exceeds what follows by no more than ``_NEVER_SENT``.
+    """
+    rest = b"".join(message.raw for message in answer)[5:]
+    return (b"R" + struct.pack("!i", len(rest) + _NEVER_SENT), rest)
 
 
 def twice(answer: Sequence[Message]) -> Iterable[bytes]:
@@ -100,6 +107,9 @@ def replaced_by(error: LastWords) -> Shown:
     raw = messages.error(error.severity, error.sqlstate, error.message)
     return lambda _: (raw,)
 
+
+_NEVER_SENT = 1 << 16
+"""Bytes: above 30,000, beyond which libpq trusts only the types that it knows to be long."""
 
 LOST = Treatment(nothing)
 GARBAGE = b"~\0\0\0\0 not a message of the protocol"
