@@ -14,7 +14,14 @@ from lastseat.harness.schedule.decision import RELEASE, START, Decision, Step
 ALICE, BOB = Decision(START, "alice"), Decision(START, "bob")
 STEPS = (
     Step(1, ALICE, (ALICE, BOB), "", ("seen by nobody",)),
-    Step(2, Decision("lose-answer", "alice"), (Decision(RELEASE, "alice"), BOB), "BEGIN", ()),
+    Step(
+        2,
+        Decision("lose-answer", "alice"),
+        (Decision(RELEASE, "alice"), BOB),
+        "SAVEPOINT a",
+        (),
+        shape="SAVEPOINT name-1",
+    ),
 )
 
 
@@ -22,8 +29,8 @@ STEPS = (
 def test_what_a_replay_compares_comes_back(scenario: object) -> None:
     schedule = Schedule(scenario, "optimistic", STEPS, 7, "capacity")  # type: ignore[arg-type]
     back = unpack(pack(schedule))
-    assert [(s.number, s.decision, s.enabled, s.fingerprint) for s in back.steps] == [
-        (s.number, s.decision, s.enabled, s.fingerprint) for s in STEPS
+    assert [(s.number, s.decision, s.enabled, s.fingerprint, s.shape) for s in back.steps] == [
+        (s.number, s.decision, s.enabled, s.fingerprint, s.shape) for s in STEPS
     ]
     assert (back.implementation, back.seed, back.verdict) == ("optimistic", 7, "capacity")
     for name in ("capacities", "attempts", "prior", "deadlines"):
@@ -40,7 +47,8 @@ def test_it_can_be_pasted() -> None:
 
 def test_a_string_that_was_cut_or_changed_is_refused() -> None:
     text = pack(Schedule(SCENARIOS[0], "optimistic", STEPS))
-    for wrong in (text[:-9], text[:30], PREFIX, f"{PREFIX}!!!", text[:40] + "A" + text[41:]):
+    changed = text[:40] + ("B" if text[40] == "A" else "A") + text[41:]
+    for wrong in (text[:-9], text[:30], PREFIX, f"{PREFIX}!!!", changed):
         with pytest.raises(MalformedSchedule):
             unpack(wrong)
     other = base64.urlsafe_b64encode(zlib.compress(b'{"format":"lastseat-schedule/2"}')).decode()

@@ -71,5 +71,9 @@ class Names:
 
     def mentioned(self, words: str) -> frozenset[str]:
         """The scenario's names of all ids that stand in a text as a whole."""
+        return frozenset(self.in_order(words))
+
+    def in_order(self, words: str) -> tuple[str, ...]:
+        """The scenario's names of all ids that stand in a text as a whole, as they follow."""
         found = (self._shown.get(word) for word in _WORD.findall(words))
-        return frozenset(name for name in found if name is not None)
+        return tuple(name for name in found if name is not None)

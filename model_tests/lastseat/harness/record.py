@@ -124,6 +124,7 @@ def to_json(schedule: Schedule) -> dict[str, Any]:
                 "enabled": list(map(str, step.enabled)),
                 "chosen": str(step.decision),
                 "fingerprint": step.fingerprint,
+                "shape": step.shape,
                 "fault": step.decision.move if step.decision.is_fault else None,
                 "observed": list(step.observed),
             }
@@ -173,6 +174,7 @@ def _step(found: Mapping[str, Any]) -> Step:
         tuple(map(Decision.parse, found["enabled"])),
         found["fingerprint"],
         tuple(found["observed"]),
+        shape=found.get("shape", ""),
     )
 
 

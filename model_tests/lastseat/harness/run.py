@@ -28,6 +28,7 @@ from lastseat.harness.names import Names
 from lastseat.harness.scenario import Scenario
 from lastseat.harness.schedule.decision import FINISH, RELEASE, START, Decision, Diverged, Step
 from lastseat.harness.schedule.footprint import NOTHING, Footprint
+from lastseat.harness.schedule.shape import Shapes
 from lastseat.harness.stage import DAY_MS, DEADLINE_MS, GRACE_MS, STEWARD, Stage
 from lastseat.harness.stillness import Stillness
 from lastseat.spec import events as history
@@ -78,9 +79,11 @@ class Run:
     """The clients that waited for a lock after the last decision."""
     _ended: int = field(default=0, init=False)
     """How many attempts have ended."""
+    _shapes: Shapes = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.names = Names(self.stage.fresh)
+        self._shapes = Shapes(self.names.in_order)
         self.sight = Sight(self._tick, self.stage.backends.has_transaction_id, self.stage.known)
         self.instep = InStep(State())
         staged = self.stage
@@ -129,7 +132,7 @@ class Run:
         """
         enabled, self._news = self.enabled(), []
         self._touched, waited, ended = NOTHING, self._waiting, self._ended
-        turn = self._turn_of(decision.client)
+        turn, shape = self._turn_of(decision.client, decision.move)
         faults = self.available(decision.client) if self.notes_faults else ()
         if decision.move == START:
             self._invoke(decision.client, self._queues[decision.client].popleft())
@@ -152,18 +155,18 @@ class Run:
         self.settle()
         self.observe()
         self._waiting = self._who_waits()
-        fingerprint = "" if decision.move == START else turn
         step = Step(
             len(self.steps) + 1,
             decision,
             enabled,
-            fingerprint,
+            turn,
             tuple(self._news),
             self.now,
             faults,
             tuple(self._faults_of_waiting()) if self.notes_faults else (),
             self._touched | Footprint(ends=self._ended > ended),
             waited - self._waiting,
+            shape,
         )
         self.steps.append(step)
         return step
@@ -286,11 +289,13 @@ class Run:
         at_work = (c for c in mine if c.in_flight is not None or c.withheld)
         return self.at_gate(client) or next(at_work, next(iter(mine), None))
 
-    def _turn_of(self, client: str) -> str:
-        """What waits at the gate, or is with the server, or in the network."""
-        connection = self._connection(client)
+    def _turn_of(self, client: str, move: str) -> tuple[str, str]:
+        """What waits at the gate, or is with the server, or in the network; and its shape."""
+        connection = self._connection(client) if move != START else None
         turn = connection and (connection.in_flight or next(iter(connection.held), None))
-        return self.names.plain(str(turn)) if turn else ""
+        if not turn:
+            return "", ""
+        return self.names.plain(str(turn)), self._shapes.of(client, turn)
 
     # What follows.
 

@@ -1,7 +1,8 @@
 """The rules about bookings: that they fit, are there when they must be, and only then.
 
 Every function takes the folded history and yields the violations of its rule, or of the rule whose
-promise an unwarranted booking breaks.
+promise an unwarranted booking breaks. A violation is a *fact* where committed states and answers
+prove it by themselves; where it takes the order of what was sent, or evidence, it is none.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ def _oversold(tip: Tip | None, name: str, limit: int, shown: str, total: int) ->
         certain = f"; certain {since}, with {tip.booking_id}"
     text = f"{shown}, {total - limit} too many{certain}"
     names = () if tip is None else tip.attempts
-    return Violation(Rule.CAPACITY, names, name, text, f"{total} > {limit}")
+    return Violation(Rule.CAPACITY, names, name, text, f"{total} > {limit}", fact=True)
 
 
 def counter(record: Record) -> Iterator[Violation]:
@@ -105,7 +106,7 @@ def counter(record: Record) -> Iterator[Violation]:
         if reading.booked is not None and reading.booked != total:
             text = f"the counter says {reading.booked}, {_where(reading)} hold {total}"
             fails = f"{reading.booked} != {total}"
-            yield Violation(Rule.COUNTER, (), reading.resource_id, text, fails)
+            yield Violation(Rule.COUNTER, (), reading.resource_id, text, fails, fact=True)
 
 
 def booked(record: Record) -> Iterator[Violation]:
@@ -162,7 +163,8 @@ def _loss(claim: Claim, reading: Audit | Final) -> Violation:
         rule, names = Rule.IN_DOUBT, tuple(attempt.name for attempt in claim.appliers)
         why = f"{request} was read at instant {claim.latest}"
     but = f"give it {instead[0]}" if instead else "lack it"
-    return Violation(rule, names, request.resource_id, f"{why}, but {_where(reading)} {but}")
+    text = f"{why}, but {_where(reading)} {but}"
+    return Violation(rule, names, request.resource_id, text, fact=True)
 
 
 def unwarranted(record: Record) -> Iterator[Violation]:
@@ -191,17 +193,18 @@ def _unwarranted(
     if claim is None:
         asked = [a for c in record.of_id.get(request.booking_id, ()) for a in c.attempts]
         if not asked:
-            return Violation(Rule.BOOKED, (), name, f"{found}, which no attempt asked for")
+            text = f"{found}, which no attempt asked for"
+            return Violation(Rule.BOOKED, (), name, text, fact=True)
         names = tuple(attempt.name for attempt in asked)
         text = f"{found}, but asked for was {asked[0].request}"
-        return Violation(_broken_by(asked), names, name, text)
+        return Violation(_broken_by(asked), names, name, text, fact=True)
     names = tuple(attempt.name for attempt in claim.attempts)
     if claim.appliers:
         text = f"{found}, but none of its attempts had sent a commit that could apply it"
         return Violation(_broken_by(claim.appliers), names, name, text)
     answers = ", ".join(sorted({str(a.answer or "an exception") for a in claim.attempts}))
     text = f"{found}, but all its attempts ended without effect: {answers}"
-    return Violation(_broken_by(claim.attempts), names, name, text)
+    return Violation(_broken_by(claim.attempts), names, name, text, fact=True)
 
 
 def _broken_by(attempts: list[Attempt]) -> Rule:
@@ -234,7 +237,8 @@ def rejected(
         for attempt in claim.answered(Outcome.REJECTED):
             if claim.prior:
                 text = f"REJECTED, but {claim.request} was booked beforehand"
-                yield Violation(Rule.REJECTED, (attempt.name,), claim.request.resource_id, text)
+                where = claim.request.resource_id
+                yield Violation(Rule.REJECTED, (attempt.name,), where, text, fact=True)
             if attempt.commit_unanswered:
                 text = "REJECTED, but its commit was sent and no definite answer came back"
                 yield Violation(Rule.REJECTED, (attempt.name,), claim.request.resource_id, text)
@@ -283,7 +287,8 @@ def one_id(record: Record) -> Iterator[Violation]:
             names = tuple(a.name for c in granted for a in c.answered(Outcome.BOOKED))
             requests = " and ".join(str(claim.request) for claim in granted)
             text = f"{booking_id} was answered BOOKED for different requests: {requests}"
-            yield Violation(Rule.ONE_ID, names, granted[0].request.resource_id, text)
+            where = granted[0].request.resource_id
+            yield Violation(Rule.ONE_ID, names, where, text, fact=True)
     for claim in record.claims.values():
         refusals = claim.answered(Outcome.REJECTED)
         if not refusals or claim.prior or not claim.exists or not claim.appliers:
@@ -293,7 +298,7 @@ def one_id(record: Record) -> Iterator[Violation]:
         shown = "answered BOOKED" if claim.answered(Outcome.BOOKED) else "booked"
         text = f"{claim.request} was {shown}, and also answered REJECTED"
         rule = Rule.REVELATION if _doubt_before(claim, refusals) else Rule.ONE_ID
-        yield Violation(rule, names, claim.request.resource_id, text)
+        yield Violation(rule, names, claim.request.resource_id, text, fact=True)
 
 
 def _twice(record: Record) -> Iterator[Violation]:
@@ -313,7 +318,8 @@ def _twice(record: Record) -> Iterator[Violation]:
             resource_id = claims[0].request.resource_id if claims else None
             rule = Rule.REVELATION if revealed else Rule.ONE_ID
             text = f"{where} hold {count} rows of {booking_id}"
-            yield Violation(rule, names, resource_id, text, f"rows of {booking_id}: {count} > 1")
+            fails = f"rows of {booking_id}: {count} > 1"
+            yield Violation(rule, names, resource_id, text, fails, fact=True)
     yield from _twice_over_time(record, reported)
 
 
@@ -331,7 +337,7 @@ def _twice_over_time(record: Record, reported: set[str]) -> Iterator[Violation]:
             claims = record.of_id.get(booking_id, [])
             names = tuple(attempt.name for claim in claims for attempt in claim.appliers)
             text = f"{_where(before)} hold {held}, and {_where(reading)} {request}"
-            yield Violation(Rule.ONE_ID, names, reading.resource_id, text)
+            yield Violation(Rule.ONE_ID, names, reading.resource_id, text, fact=True)
 
 
 def _doubt_before(claim: Claim, answers: list[Attempt]) -> bool:

@@ -87,6 +87,9 @@ class Violation:
     explanation: str
     inequality: str | None = None
     """What fails, with its numbers, as far as the rule is an inequality."""
+    fact: bool = False
+    """Whether committed states and answers prove it by themselves: what was sent when, and what
+    reached whom, is not needed to know it. A fact convicts at once; anything else must repeat."""
 
     def __str__(self) -> str:
         names = ", ".join(self.attempts)

@@ -31,11 +31,11 @@ class Statement:
 
     def __str__(self) -> str:
         words = one_line(self.sql)
-        shown = ", ".join(map(_shown, self.parameters))
-        return f"{words} [{shown}]" if shown else words
+        values = ", ".join(map(shown, self.parameters))
+        return f"{words} [{values}]" if values else words
 
 
-def _shown(parameter: str | bytes | None) -> str:
+def shown(parameter: str | bytes | None) -> str:
     """A parameter for people; the type of a binary one is guessed from what it looks like."""
     if not isinstance(parameter, bytes):
         return "NULL" if parameter is None else parameter

@@ -20,6 +20,18 @@ from the whole.
 
 
 @frozen
+class Repeated:
+    """In how many runs of one schedule a rule was broken, and how many there were: the run that was
+    illegal first, and its repetitions."""
+
+    illegal: int
+    runs: int
+
+    def __str__(self) -> str:
+        return f"illegal in {self.illegal} of {self.runs}"
+
+
+@frozen
 class Finding:
     """A rule that was broken: what it promises, by whom it was broken, and the evidence."""
 
@@ -27,6 +39,17 @@ class Finding:
     sentence: str
     attempts: tuple[str, ...]
     words: str
+    fact: bool = False
+    """Whether committed states and answers prove it by themselves."""
+    repeated: Repeated | None = None
+    """How often it was illegal when its run was repeated; None if it was not repeated."""
+
+    @property
+    def proof(self) -> str:
+        """What it rests on, in words."""
+        if self.fact:
+            return "a fact: committed states and answers prove it"
+        return "seen once" if self.repeated is None else str(self.repeated)
 
     def __str__(self) -> str:
         who = f" ({', '.join(self.attempts)})" if self.attempts else ""
@@ -75,7 +98,8 @@ def finding_of(violation: Violation) -> Finding:
     """What the judge of histories says, as it is reported."""
     where = f"on {violation.resource}, " if violation.resource is not None else ""
     rule = violation.rule
-    return Finding(rule.value, rule.sentence, violation.attempts, where + violation.explanation)
+    words = where + violation.explanation
+    return Finding(rule.value, rule.sentence, violation.attempts, words, violation.fact)
 
 
 def _disagreement(whole: frozenset[Rule], objections: Sequence[Objection]) -> str | None:

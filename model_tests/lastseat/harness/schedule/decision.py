@@ -62,6 +62,9 @@ class Step:
     """What it touched, with all that followed from it."""
     woke: frozenset[str] = frozenset()
     """The clients that had waited for a lock, and that it let go on."""
+    shape: str = ""
+    """The turn without the values in it: what must come about again when the schedule does. Empty
+    where there was no turn, and in schedules that were saved before shapes were."""
 
 
 class World(Protocol):
