@@ -61,4 +61,4 @@ def test_it_agrees_on_histories_with_all_kinds_of_evidence(batch: int) -> None:
 def test_it_agrees_where_effects_are_hard_to_judge(batch: int) -> None:
     rng = random.Random(f"large oracle {batch}")
     for _ in range(ROUNDS // BATCHES):
-        compare(history_of(generate_case(rng)))
+        compare(history_of(generate_case(rng), rng))

@@ -2,7 +2,8 @@
 
 The oracle knows nothing of the judge's reasoning. It looks for an order of all effects in which the
 sequential step gives every answer, each within the time of its attempt. The histories are runs of
-that same step at random moments, some of them falsified afterwards.
+that same step at random moments, some of them falsified afterwards. In half of them many events
+share an instant, and the order in which a file names them is drawn.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections import Counter
 import pytest
 from attrs import evolve, frozen
 
-from lastseat.spec import effects
+from lastseat.spec import effects, failures
 from lastseat.spec.events import (
     Audit,
     CommitSent,
@@ -29,7 +30,14 @@ from lastseat.spec.events import (
     assemble,
 )
 from lastseat.spec.record import fold
-from lastseat.spec.resource import InconsistentRequest, Resource, State, step
+from lastseat.spec.resource import (
+    InconsistentRequest,
+    MalformedRequest,
+    Resource,
+    State,
+    UnknownResource,
+    step,
+)
 from lastseat.spec.vocabulary import (
     BOOKED,
     CONFLICT,
@@ -47,7 +55,8 @@ FOREVER = 10**6
 
 @frozen
 class Run:
-    """One attempt as it was generated; instants are even, audits have the odd ones."""
+    """One attempt as it was generated; instants are even, audits have the odd ones, until they
+    are ``squeezed``."""
 
     request: Request
     invoked: int
@@ -59,7 +68,10 @@ class Run:
 
 @frozen
 class Snapshot:
+    """One resource, as an audit saw it."""
+
     at: int
+    resource_id: str
     rows: frozenset[tuple[str, str, int]]
 
 
@@ -97,8 +109,7 @@ def has_moment(run: Run) -> bool:
 def window(case: Case, run: Run) -> tuple[int, int]:
     if run.answer in (BOOKED, REJECTED):
         return run.invoked, run.ended
-    last = FOREVER if run.fence is None else run.fence
-    return run.invoked, last if run.answer is None else max(last, run.ended)
+    return run.invoked, FOREVER if run.fence is None else run.fence
 
 
 def search(case: Case, points: tuple, state: State, now: int, known: set) -> bool:
@@ -129,17 +140,22 @@ def may_stay_out(item: Run | Snapshot) -> bool:
 
 def outcomes(case: Case, item: Run | Snapshot, state: State, at: int, last: int):
     if isinstance(item, Snapshot):
-        if rows(state) == item.rows:
+        if {row for row in rows(state) if row[0] == item.resource_id} == item.rows:
             yield state, at
         return
     try:
         after, answer = step(state, item.request)
-    except InconsistentRequest:
+    except (InconsistentRequest, MalformedRequest, UnknownResource):
         return
-    if after != state and case.commits:
-        if item.commit is None or item.commit > last:
+    if after != state:
+        if item.fence is not None:
+            last = min(last, item.fence)
+        if case.commits:
+            if item.commit is None:
+                return
+            at = max(at, item.commit)
+        if at > last:
             return
-        at = max(at, item.commit)
     if answer == (item.answer if item.answer in (BOOKED, REJECTED) else BOOKED):
         yield after, at
 
@@ -149,7 +165,48 @@ def outcomes(case: Case, item: Run | Snapshot, state: State, at: int, last: int)
 
 def generate(rng: random.Random) -> Case:
     """One case of one of three kinds, each rich in what the others seldom hold."""
-    return rng.choice((mixture, mixture, doubts_of_many_sizes, ids_asked_in_many_ways))(rng)
+    case = rng.choice((mixture, mixture, doubts_of_many_sizes, ids_asked_in_many_ways))(rng)
+    if rng.random() < 0.2:
+        case = fenced_early(rng, case)
+    if rng.random() < 0.05:
+        case = asking_for_nothing(rng, case)
+    return squeezed(case, rng.choice((2, 3, 4, 6))) if rng.random() < 0.5 else case
+
+
+def fenced_early(rng: random.Random, case: Case) -> Case:
+    """The proof that a server process is gone may come before the answer, or the commit."""
+    index = rng.randrange(len(case.runs))
+    run = case.runs[index]
+    fenced = evolve(run, fence=run.invoked + 2 * rng.randint(0, 3))
+    return evolve(case, runs=(*case.runs[:index], fenced, *case.runs[index + 1 :]))
+
+
+def asking_for_nothing(rng: random.Random, case: Case) -> Case:
+    """One attempt asks for no units, or for less; now and then a booking of that is read."""
+    index = rng.randrange(len(case.runs))
+    run = case.runs[index]
+    request = evolve(run.request, requested_units=rng.choice((0, -1)))
+    runs = (*case.runs[:index], evolve(run, request=request), *case.runs[index + 1 :])
+    if case.final is not None and rng.random() < 0.5:
+        row = (request.resource_id, request.booking_id, request.requested_units)
+        return evolve(case, runs=runs, final=case.final | {row})
+    return evolve(case, runs=runs)
+
+
+def squeezed(case: Case, by: int) -> Case:
+    """The same with a coarser clock, so that what was one after the other shares an instant."""
+    runs = (
+        evolve(
+            run,
+            invoked=run.invoked // by,
+            ended=run.ended // by,
+            commit=None if run.commit is None else run.commit // by,
+            fence=None if run.fence is None else run.fence // by,
+        )
+        for run in case.runs
+    )
+    audits = (evolve(audit, at=audit.at // by) for audit in case.audits)
+    return evolve(case, runs=tuple(runs), audits=tuple(audits))
 
 
 def mixture(rng: random.Random) -> Case:
@@ -224,12 +281,15 @@ def simulate(rng: random.Random, start: State, asked: list[Request]) -> Case:
         moment = invoked + 2 * rng.randint(0, 4)
         spans.append((moment, rng.random(), invoked, request))
     commits = rng.random() < 0.4
-    audits_at = {2 * rng.randint(0, 10) + 1 for _ in range(rng.choice((0, 0, 0, 1, 2)))}
+    audits_at = {2 * rng.randint(0, 10) + 1 for _ in range(rng.choice((0, 0, 0, 1, 2, 4)))}
     state, runs, audits = start, [], []
     agenda = sorted([*spans, *((at, 0.0, None, None) for at in audits_at)], key=lambda e: e[:2])
     for moment, _, invoked, request in agenda:
         if request is None or invoked is None:
-            audits.append(Snapshot(moment, rows(state)))
+            found = rows(state)
+            for name in start.resources:
+                read = frozenset(row for row in found if row[0] == name)
+                audits.append(Snapshot(moment, name, read))
             continue
         state, run = simulate_one(rng, state, request, invoked, moment)
         runs.append(run)
@@ -265,7 +325,13 @@ def falsify(rng: random.Random, case: Case) -> Case:
     """One small lie: an answer, a time, a row that came or went."""
     index = rng.randrange(len(case.runs))
     run = case.runs[index]
-    kind = rng.randrange(5)
+    kind = rng.randrange(6)
+    if kind == 5 and case.audits:
+        place = rng.randrange(len(case.audits))
+        audit = case.audits[place]
+        victim = rng.choice(sorted({*audit.rows, (audit.resource_id, "b0", 1)}))
+        lying = evolve(audit, rows=audit.rows ^ {victim})
+        return evolve(case, audits=(*case.audits[:place], lying, *case.audits[place + 1 :]))
     if kind == 0 and case.final is not None:
         victim = rng.choice(sorted({*case.final, (run.request.resource_id, "b0", 1)}))
         return evolve(case, final=case.final ^ {victim})
@@ -279,24 +345,31 @@ def falsify(rng: random.Random, case: Case) -> Case:
     return evolve(case, runs=(*case.runs[:index], run, *case.runs[index + 1 :]))
 
 
-def history_of(case: Case) -> History:
-    """The case as recorded events; commits only of those that may have applied something."""
+def history_of(case: Case, rng: random.Random | None = None) -> History:
+    """The case as recorded events; commits only of those that may have applied something.
+
+    Within an instant ``rng`` draws their order, except that an attempt is invoked before all else.
+    """
     observed = frozenset({Evidence.COMMITS} if case.commits else set())
-    events: list[tuple[int, int, Event]] = []
+    events: list[tuple[int, float, Event]] = []
+
+    def note(at: int, place: int, event: Event) -> None:
+        drawn = place if rng is None else rng.uniform(-1, 3) if place < 0 else rng.uniform(0, 3)
+        events.append((at, drawn, event))
+
     for number, run in enumerate(case.runs):
         name = f"a{number}"
-        events.append((run.invoked, 0, Invoke(run.invoked, name, name, run.request)))
+        events.append((run.invoked, -0.5, Invoke(run.invoked, name, name, run.request)))
         if run.commit is not None:
-            events.append((run.commit, 1, CommitSent(run.commit, name)))
+            note(run.commit, 1, CommitSent(run.commit, name))
         if run.answer is not None:
-            events.append((run.ended, 2, Emit(run.ended, name, run.answer)))
+            note(run.ended, 2, Emit(run.ended, name, run.answer))
         if run.fence is not None:
             at = max(run.fence, run.invoked)
-            events.append((at, 3, Fence(at, name)))
+            note(at, 3, Fence(at, name))
     for audit in case.audits:
-        for name in case.start.resources:
-            read = tuple((b, n) for r, b, n in sorted(audit.rows) if r == name)
-            events.append((audit.at, 0, Audit(audit.at, name, read)))
+        read = tuple((b, n) for _, b, n in sorted(audit.rows))
+        note(audit.at, -1, Audit(audit.at, audit.resource_id, read))
     events.sort(key=lambda entry: entry[:2])
     finals = []
     if case.final is not None:
@@ -310,9 +383,15 @@ def history_of(case: Case) -> History:
 # --- the comparison -----------------------------------------------------------------------------
 
 
-def verdicts(case: Case) -> list[str]:
-    record = fold(history_of(case))
-    rules = (effects.booked, effects.unwarranted, effects.one_id, effects.rejected)
+def verdicts(case: Case, rng: random.Random | None = None) -> list[str]:
+    record = fold(history_of(case, rng))
+    rules = (
+        effects.booked,
+        effects.unwarranted,
+        effects.one_id,
+        effects.rejected,
+        failures.programming_error,
+    )
     found = [*effects.capacity(record, effects.Holdings(record))]
     return [str(violation) for violation in [*found, *(v for rule in rules for v in rule(record))]]
 
@@ -329,7 +408,7 @@ def test_the_judge_agrees_with_full_enumeration(batch: int) -> None:
     witnessed: Counter[str] = Counter()
     for _ in range(ROUNDS // BATCHES):
         case = generate(rng)
-        legal, convicted = explicable(case), verdicts(case)
+        legal, convicted = explicable(case), verdicts(case, rng)
         mixed, unread = asked_in_different_ways(case), case.final is None
         if legal:
             assert not convicted, (case, convicted)

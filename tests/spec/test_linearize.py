@@ -34,7 +34,7 @@ def test_search_judge_and_enumeration_agree(batch: int) -> None:
     met: Counter[str] = Counter()
     for _ in range(ROUNDS // BATCHES):
         case = generate(rng)
-        found = linearize.linearize(history_of(case)).found
+        found = linearize.linearize(history_of(case, rng)).found
         assert found is not Found.BUDGET_SPENT, case
         possible = found is Found.ORDER
         assert possible == explicable(case), case

@@ -310,7 +310,7 @@ class Filler:
         columns, commits, seen = self.columns, self.columns.commits, self.columns.seen
         notes, places = columns.notes, self._places
         for number, place, fact in zip(numbers, batch.told, batch.facts, strict=True):
-            kind, at, _, report = fact
+            kind, at, ms, report = fact
             told = commits[number] is not None or number in seen or number in notes
             if told or kind == "fence":
                 name = batch.names[place] if place >= 0 else batch.earlier[~place]
@@ -318,7 +318,8 @@ class Filler:
             elif report is None:
                 commits[number] = at
             else:
-                seen[number] = at, places[report] if report in places else self._place(report)
+                place = places[report] if report in places else self._place(report)
+                seen[number] = at, place, ms
 
     def _place(self, report: Report) -> int:
         place = self._places[report] = self.columns.place(_report(report))

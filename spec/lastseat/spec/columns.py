@@ -72,16 +72,16 @@ class Columns:
     commits: list[int | None] = field(factory=list)
     """When it first sent a commit."""
 
-    seen: dict[int, tuple[int, int]] = field(factory=dict)
+    seen: dict[int, tuple[int, int, float | None]] = field(factory=dict)
     """Of an attempt that saw one thing, of which nothing else is said beyond the columns and which
-    sent no commit: when, and the place of what it saw in ``reports``."""
+    sent no commit: when, the place of what it saw in ``reports``, and when in milliseconds."""
     reports: list[Report] = field(factory=list)
     """Few things are seen again and again: each is kept once."""
     notes: dict[int, list[Note]] = field(factory=dict)
     """What is said of any other attempt beyond the columns, in its order: all if it is more than
     one commit. The commit of the column is repeated here."""
     times: dict[int, tuple[float | None, float | None]] = field(factory=dict)
-    """When in milliseconds it began and ended, for those that may have taken too long."""
+    """When in milliseconds it began and ended, for those whose deadline had expired by then."""
     faults: list[Fault] = field(factory=list)
     audits: list[Audit] = field(factory=list)
     finals: dict[str, Final] = field(factory=dict)
@@ -92,16 +92,14 @@ class Columns:
     closed: bool = field(default=False, init=False)
     """No more attempts: the final bookings or the end have come."""
     limit: float | None = field(default=None, init=False)
-    """How many milliseconds an attempt may take, if that is judged."""
+    """After how many milliseconds the deadline of an attempt expires, if that is declared."""
     begun_ms: list[float | None] = field(factory=list, init=False)
     """When in milliseconds each attempt began, if there is a limit."""
     shared: dict[str, str] = field(factory=dict, init=False)
     """Clients and resources are few, and named again and again: each name is kept once."""
 
     def __attrs_post_init__(self) -> None:
-        header = self.header
-        if header.deadline_ms is not None and header.grace_ms is not None:
-            self.limit = header.deadline_ms + header.grace_ms
+        self.limit = self.header.deadline_ms
 
     def index(self) -> Columns:
         """Look up the attempts of each id, now that the history is complete."""
@@ -182,11 +180,11 @@ class Columns:
         return number
 
     def took(self, number: int, ms: float | None) -> None:
-        """Note when an attempt ended, if it took longer than it may."""
+        """Note when an attempt ended, if its deadline had expired by then."""
         began = self.begun_ms[number]
         if began is None or ms is None or self.limit is None:
             return
-        if ms - began > self.limit:
+        if ms - began >= self.limit:
             self.times[number] = began, ms
 
     def number_of(self, attempt: str, at: int) -> int:
@@ -216,7 +214,7 @@ class Columns:
         number = self.number_of(event.attempt, event.at)
         if self.untold(number):
             place = self.place((event.what, event.sqlstate, event.phase))
-            self.seen[number] = event.at, place
+            self.seen[number] = event.at, place, event.ms
         else:
             self._note(number, event)
 
@@ -238,8 +236,8 @@ class Columns:
         if number in self.notes:
             yield from self.notes[number]
         elif number in self.seen:
-            at, place = self.seen[number]
-            yield Seen(at, name, *self.reports[place])
+            at, place, ms = self.seen[number]
+            yield Seen(at, name, *self.reports[place], ms)
         elif commit is not None:
             yield CommitSent(commit, name)
 

@@ -35,13 +35,13 @@ class Holdings:
     def total(self, name: str) -> int:
         """The units of all."""
         claims = self.record.of_resource[name]
-        return sum(claim.request.requested_units for claim in claims if claim.exists)
+        return sum(claim.units for claim in claims if claim.exists)
 
     def tip(self, name: str, limit: int) -> Tip | None:
         """With which of them the excess over ``limit`` became certain; None if there are none."""
         existing = [claim for claim in self.record.of_resource[name] if claim.exists]
         existing.sort(key=lambda claim: claim.latest)
-        at = tipping(limit, [claim.request.requested_units for claim in existing])
+        at = tipping(limit, [claim.units for claim in existing])
         upto = existing[: at + 1]
         names = tuple(attempt.name for claim in upto for attempt in claim.appliers)
         return Tip(upto[-1].latest, upto[-1].request.booking_id, names[-NAMED:]) if upto else None
@@ -115,7 +115,7 @@ def booked(record: Record) -> Iterator[Violation]:
         yield from _lost(record, name)
     for claim in record.claims.values():
         acknowledged = claim.answered(Outcome.BOOKED)
-        if claim.prior or not acknowledged:
+        if claim.prior or not claim.valid or not acknowledged:
             continue
         first = min(acknowledged, key=lambda attempt: attempt.ended)
         if claim.earliest > first.ended:
@@ -199,8 +199,11 @@ def _unwarranted(
         text = f"{found}, but asked for was {asked[0].request}"
         return Violation(_broken_by(asked), names, name, text, fact=True)
     names = tuple(attempt.name for attempt in claim.attempts)
+    if not claim.valid:
+        text = f"{found}, which is no valid request; the least is 1 unit"
+        return Violation(Rule.PROGRAMMING_ERROR, names, name, text)
     if claim.appliers:
-        text = f"{found}, but none of its attempts had sent a commit that could apply it"
+        text = f"{found}, but no attempt that could apply it had sent its commit and lived"
         return Violation(_broken_by(claim.appliers), names, name, text)
     answers = ", ".join(sorted({str(a.answer or "an exception") for a in claim.attempts}))
     text = f"{found}, but all its attempts ended without effect: {answers}"

@@ -1,8 +1,9 @@
 """Recorded events: what a history is made of, and when a sequence of events is one.
 
-Events stand in one total order and carry ``at``, a logical time that never decreases. Events of one
-instant are concurrent: an attempt precedes another one only if it was emitted at an instant before
-the other's invocation. ``ms`` is a monotonic time in milliseconds, where the recorder has one.
+The lines of a file carry ``at``, a logical time that never decreases. Events of one instant are
+concurrent, audits and fences among them, and the order of their lines convicts nothing: an attempt
+precedes another one only if it was emitted at an instant before the other's invocation. ``ms`` is a
+monotonic time in milliseconds, where the recorder has one.
 """
 
 from __future__ import annotations
@@ -82,7 +83,9 @@ class Header:
     """What is known of the run beforehand: the resources with prior bookings, what was recorded.
 
     ``deadline_ms`` and ``grace_ms`` bound the time from an invocation to its emission; it is judged
-    where both are declared. ``promises`` are those of the mechanism under test.
+    where both are declared. An attempt that took ``deadline_ms`` by its ``ms`` has met its
+    deadline, whether or not it is recorded as seen. ``promises`` are those of the mechanism under
+    test.
     """
 
     resources: Mapping[str, Resource] = field(converter=_frozen_mapping)
@@ -126,7 +129,10 @@ class Raise:
 
 @frozen
 class Seen:
-    """Something other than success reached an attempt; its events stand in the order they came."""
+    """Something other than success reached an attempt.
+
+    At the instant of one of its commits it is the answer to it only if ``phase`` says so.
+    """
 
     at: int
     attempt: str
@@ -165,7 +171,10 @@ class Fault:
 
 @frozen
 class Fence:
-    """The proof that an attempt's server process is gone and can do nothing more."""
+    """The proof that an attempt's server process is gone and can do nothing more.
+
+    It may come before the attempt's commit is sent, or before its answer.
+    """
 
     at: int
     attempt: str

@@ -114,7 +114,8 @@ def legal(record: Record, attempt: Attempt) -> Legal:
     """What the recorded evidence demands of ``attempt`` and what it permits.
 
     Any of several pieces may have decided, so their rows are united: what was decided before the
-    environment failed stays legal, and a failed environment always permits INFRASTRUCTURE.
+    environment failed stays legal, and a failed environment always permits INFRASTRUCTURE. So does
+    a deadline that expired by the recorded clock, whether or not that was recorded as seen.
     """
     demanded: Kinds = frozenset()
     permitted: Kinds = frozenset()
@@ -132,6 +133,9 @@ def legal(record: Record, attempt: Attempt) -> Legal:
             if _binds(seen):
                 demanded |= row
                 binding.append(seen)
+    if attempt.expired:
+        permitted |= _INFRASTRUCTURE
+        environment |= _INFRASTRUCTURE
     kinds = (demanded | environment if demanded else ANY) - excluded
     if _cancelled(attempt):
         kinds |= _EXCEPTION

@@ -133,9 +133,10 @@ class Surroundings:
     def winners(self, name: str) -> Iterable[tuple[float, float]]:
         """When each booking of a resource may have taken effect."""
         return (
-            (claim.counted_from, claim.latest)
+            window
             for claim in self.record.of_resource[name]
             if claim.exists or claim.possible
+            for window in claim.moments()
         )
 
     def booked_before(self, attempt: Attempt) -> int:
@@ -148,9 +149,7 @@ class Surroundings:
     def certain(self, name: str) -> Iterable[tuple[float, int]]:
         """By when each booking that exists on a resource did, and its units."""
         return (
-            (claim.latest, claim.request.requested_units)
-            for claim in self.record.of_resource[name]
-            if claim.exists
+            (claim.latest, claim.units) for claim in self.record.of_resource[name] if claim.exists
         )
 
 
@@ -245,7 +244,7 @@ def infrastructure(record: Record, around: Surroundings) -> Iterator[Violation]:
                 what = "of the environment " if attempt.seen else ""
                 text = f"FAILED(INFRASTRUCTURE), but nothing {what}reached it"
                 yield _violation(Rule.INFRASTRUCTURE, attempt, text)
-        elif faults and not attempt.seen and not around.disturbed(attempt):
+        elif faults and not attempt.seen and not attempt.expired and not around.disturbed(attempt):
             text = (
                 f"FAILED(INFRASTRUCTURE), but no fault concerned client {attempt.client} from "
                 f"instant {attempt.invoked} to {attempt.ended}"
@@ -254,13 +253,15 @@ def infrastructure(record: Record, around: Surroundings) -> Iterator[Violation]:
 
 
 def in_doubt(record: Record) -> Iterator[Violation]:
-    """A commit was sent, and no definite answer to it was delivered."""
+    """A commit was sent, and no definite answer to it was delivered before the deadline."""
     if not record.observed(Evidence.COMMITS):
         return
     for attempt in record.attempts:
         if attempt.ended == NEVER or not attempt.in_doubt or attempt.commits:
             continue
         if attempt.commit_refused:
+            if record.late(attempt, attempt.commit_reply):
+                continue
             text = "in doubt, but the server refused its commit, and that answer was delivered"
         else:
             text = "in doubt, but it never sent a commit"
@@ -317,7 +318,7 @@ def _too_full(record: Record, attempt: Attempt, around: Surroundings) -> Iterato
     """A first booking was granted, with nobody else around, where nothing was left."""
     claim, units = record.claims[attempt.request], attempt.request.requested_units
     resource = record.header.resources.get(attempt.request.resource_id)
-    if resource is None or claim.prior or claim.appliers[0] is not attempt:
+    if resource is None or not claim.valid or claim.prior or claim.appliers[0] is not attempt:
         return
     before = around.booked_before(attempt)
     if before + units > resource.capacity:

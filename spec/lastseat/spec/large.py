@@ -132,7 +132,7 @@ class _Holdings(effects.Holdings):
         latest = [*map(columns.ended.__getitem__, plain), *(claim.latest for claim in claims)]
         first = [*map(columns.firsts.__getitem__, plain), *map(self._small.first, claims)]
         units = [*map(columns.units.__getitem__, plain)]
-        units += (claim.request.requested_units for claim in claims)
+        units += (claim.units for claim in claims)
         order = [place for _, _, place in sorted(zip(latest, first, count(), strict=False))]
         at = effects.tipping(limit, map(units.__getitem__, order))
         names = self._last_names([held[place] for place in order[: at + 1]])

@@ -77,8 +77,9 @@ class _Operation:
     last: float = NEVER
     answer: Answer | None = None
     """BOOKED and REJECTED need a moment; IN_DOUBT and None, for pending, may have one."""
+    told: list[CommitSent | Seen] = field(factory=list)
     commits: list[int] = field(factory=list)
-    commit_open: bool = False
+    """When it sent a commit that was not refused."""
     fence: float = NEVER
     idle: bool = False
     """It never takes effect and shows nothing of the bookings: it has no moment."""
@@ -98,15 +99,30 @@ class _Operation:
 
     def hear(self, event: CommitSent | Seen | Fence) -> None:
         """What becomes of its commits, and of its server process."""
-        if isinstance(event, CommitSent):
-            self.commits.append(event.at)
-            self.commit_open = True
-        elif isinstance(event, Fence):
+        if isinstance(event, Fence):
             self.fence = min(self.fence, event.at)
-        elif event.phase is not Phase.CLEANUP:
-            if self.commit_open and event.what is What.ERROR:
-                self.commits.pop()  # refused: that one has no effect
-            self.commit_open = False
+        else:
+            self.told.append(event)
+
+    def settle(self) -> None:
+        """Keep the commits that were not refused. What it sees at the instant of a commit came
+        before the commit, unless it is said to have been the answer to it."""
+
+        def order(event: CommitSent | Seen) -> tuple[int, int]:
+            if isinstance(event, CommitSent):
+                return event.at, 1
+            return event.at, 2 if event.phase is Phase.COMMIT else 0
+
+        self.told.sort(key=order)
+        awaited = False
+        for event in self.told:
+            if isinstance(event, CommitSent):
+                self.commits.append(event.at)
+                awaited = True
+            elif event.phase is not Phase.CLEANUP:
+                if awaited and event.what is What.ERROR:
+                    self.commits.pop()
+                awaited = False
 
 
 @frozen
@@ -172,10 +188,9 @@ def _operations(history: History) -> list[_Operation]:
         elif isinstance(event, CommitSent | Seen | Fence):
             by_name[event.attempt].hear(event)
     for operation in by_name.values():
-        if operation.answer is None:
+        operation.settle()
+        if operation.answer is None or operation.answer == IN_DOUBT:
             operation.last = operation.fence
-        elif operation.answer == IN_DOUBT:
-            operation.last = max(operation.last, operation.fence)
     return [each for each in by_name.values() if not each.idle]
 
 
@@ -296,11 +311,11 @@ class _Search:
         if verdict is not Verdict.FITS:
             # In doubt and without effect is the same as having had no moment.
             return _Configuration(done, booked, moment) if point.needed else None
+        last = min(point.last, point.fence)
         if Evidence.COMMITS in self.history.header.observed:
-            sent = next((at for at in point.commits if at <= point.last), NEVER)
-            moment = max(moment, sent)
-            if moment > point.last or moment == NEVER:
-                return None
+            moment = max(moment, next((at for at in point.commits if at <= last), NEVER))
+        if moment > last or moment == NEVER:
+            return None
         return _Configuration(done, booked | {point.request}, moment)
 
     def _decide(self, booked: frozenset[Request], request: Request) -> Verdict:

@@ -8,7 +8,12 @@ exists, the moment of its effect lies between ``earliest``, which is possible, a
 * it ends with the first BOOKED for it, the first audit that found it, or the fence of the last
   attempt that may have applied it.
 
-An attempt may have applied its claim if it is BOOKED, in doubt or pending. Any other never does.
+Within this interval it lies in the ``windows`` of those attempts. An attempt may have applied its
+claim if it is BOOKED, in doubt or pending, and if its request is valid. Any other never does.
+
+Instants order events, the lines of a file do not: audits of one instant are taken in the order that
+explains them, and an attempt's commit is refused or lost at its own instant only where the phase
+says that this was the answer to it.
 """
 
 from __future__ import annotations
@@ -43,6 +48,11 @@ BEFORE = -math.inf
 
 NEVER = math.inf
 
+Window = tuple[float, float]
+"""A time, from its first to its last instant, both of them included."""
+
+_NO_ANSWER = (What.LOST, What.DEADLINE)
+
 
 @define(eq=False)
 class Attempt:
@@ -58,11 +68,15 @@ class Attempt:
     answer: Answer | None = None
     raised: Raise | None = None
     seen: list[Seen] = field(factory=list)
+    told: list[Seen | CommitSent] = field(factory=list)
+    """What it saw and the commits that it sent, in the order of the file."""
     commits: list[int] = field(factory=list)
     """When it sent a commit that the server did not refuse."""
-    commit_reply: What | None = None
+    commit_reply: Seen | None = None
     """What came in answer to the last commit, if not success."""
     fence: float = NEVER
+    expired: bool = False
+    """Whether its deadline had expired when it ended, by the recorded clock."""
 
     @property
     def in_doubt(self) -> bool:
@@ -73,6 +87,7 @@ class Attempt:
 
     @property
     def may_apply(self) -> bool:
+        """Whether it can have applied its claim, by its answer."""
         return self.in_doubt or self.outcome is Outcome.BOOKED
 
     @property
@@ -90,19 +105,21 @@ class Attempt:
 
     @property
     def commit_unanswered(self) -> bool:
-        """Its commit was sent, and neither refused nor acknowledged."""
-        return self.commit_reply in (What.LOST, What.DEADLINE)
+        """Whether its commit was sent, and neither refused nor acknowledged."""
+        return self.commit_reply is not None and self.commit_reply.what in _NO_ANSWER
 
     @property
     def commit_refused(self) -> bool:
-        """Every commit that it sent was answered definitely: not applied."""
-        return not self.commits and self.commit_reply is What.ERROR
+        """Whether every commit that it sent was answered definitely: not applied."""
+        reply = self.commit_reply
+        return not self.commits and reply is not None and reply.what is What.ERROR
 
-    def effect_from(self, commits_observed: bool) -> float:
-        """From when on its effect is possible; ``NEVER`` if it is not."""
-        if not commits_observed:
-            return self.invoked
-        return next((at for at in self.commits if at <= self.until), NEVER)
+    def window(self, commits_observed: bool) -> Window | None:
+        """When it can have applied its claim: from its commit on, while its server process lives,
+        and before its answer if that is BOOKED. None if it cannot."""
+        last = min(self.ended, self.fence) if self.outcome is Outcome.BOOKED else self.fence
+        sent = self.commits if commits_observed else (self.invoked,)
+        return next(((at, last) for at in sent if at <= last), None)
 
     def __str__(self) -> str:
         return self.name
@@ -114,10 +131,15 @@ class Claim:
 
     request: Request
     prior: bool = False
+    valid: bool = True
+    """Whether it asks for at least one unit of a resource that exists. If not, it is a programming
+    error, and never booked."""
     attempts: list[Attempt] = field(factory=list)
     """In the order of their invocations."""
     appliers: list[Attempt] = field(factory=list)
-    """Those that may have applied it."""
+    """Those that may have applied it, by their answers."""
+    windows: list[Window] = field(factory=list)
+    """When each of the appliers can have done so."""
     earliest: float = NEVER
     latest: float = NEVER
     exists: bool = False
@@ -132,6 +154,17 @@ class Claim:
         if self.earliest < NEVER:
             return self.earliest
         return min((attempt.invoked for attempt in self.attempts), default=BEFORE)
+
+    @property
+    def units(self) -> int:
+        """What it takes of its resource if it exists. Nothing can be taken by what is not valid."""
+        return self.request.requested_units if self.valid else 0
+
+    def moments(self) -> list[Window]:
+        """When its effect may have been, if it exists; the times may overlap."""
+        bounds = ((max(f, self.earliest), min(t, self.latest)) for f, t in self.windows)
+        found = [(first, last) for first, last in bounds if first <= last]
+        return found or [(self.counted_from, self.latest)]
 
     def answered(self, outcome: Outcome) -> list[Attempt]:
         return [attempt for attempt in self.attempts if attempt.outcome is outcome]
@@ -156,6 +189,11 @@ class Record:
 
     def observed(self, evidence: Evidence) -> bool:
         return evidence in self.header.observed
+
+    def late(self, attempt: Attempt, seen: Seen | None) -> bool:
+        """Whether something may have reached an attempt only after its deadline had expired."""
+        ms = attempt.ended_ms if seen is None or seen.ms is None else seen.ms
+        return _late(self.header, attempt, ms)
 
     def readings(self) -> Iterator[Audit | Final]:
         """Every snapshot of bookings: the audits in their order, then the final bookings."""
@@ -196,15 +234,24 @@ def fold(history: History) -> Record:
         of_id=defaultdict(list),
         of_resource=defaultdict(list),
         ceiling=defaultdict(int),
-        audits=audits,
+        audits=in_time(audits),
         finals=finals,
         faults=faults,
         end=end,
     )
+    for attempt in record.attempts:
+        _settle_commits(attempt)
+        attempt.expired = _expired(record.header, attempt)
     _claim(record)
     _bound(record)
     _decide_existence(record)
     return record
+
+
+def in_time(audits: list[Audit]) -> list[Audit]:
+    """Audits in the order in which they must have been made: bookings only become more, so that of
+    those of one instant the one that found the fewest came first."""
+    return sorted(audits, key=lambda audit: (audit.at, len(audit.bookings)))
 
 
 def _note(attempt: Attempt, event: Emit | Raise | Seen | CommitSent | Fence) -> None:
@@ -213,24 +260,51 @@ def _note(attempt: Attempt, event: Emit | Raise | Seen | CommitSent | Fence) -> 
             attempt.answer, attempt.ended, attempt.ended_ms = answer, at, ms
         case Raise(at=at, ms=ms):
             attempt.raised, attempt.ended, attempt.ended_ms = event, at, ms
-        case CommitSent(at=at):
-            attempt.commits.append(at)
-            attempt.commit_reply = None
-        case Seen(what=what, phase=phase):
+        case CommitSent():
+            attempt.told.append(event)
+        case Seen():
             attempt.seen.append(event)
-            if attempt.commits and attempt.commit_reply is None and phase is not Phase.CLEANUP:
-                attempt.commit_reply = what
-                if what is What.ERROR:
-                    attempt.commits.pop()
+            attempt.told.append(event)
         case Fence(at=at):
             attempt.fence = min(attempt.fence, at)
+
+
+def _settle_commits(attempt: Attempt) -> None:
+    """Which commits were sent, and what came in answer to the last one."""
+    for event in sorted(attempt.told, key=_within_instant):
+        if isinstance(event, CommitSent):
+            attempt.commits.append(event.at)
+            attempt.commit_reply = None
+        elif attempt.commits and attempt.commit_reply is None and event.phase is not Phase.CLEANUP:
+            attempt.commit_reply = event
+            if event.what is What.ERROR:
+                attempt.commits.pop()
+
+
+def _within_instant(event: Seen | CommitSent) -> tuple[int, int]:
+    """What is seen at the instant of a commit answers it only if it says so."""
+    if isinstance(event, CommitSent):
+        return event.at, 1
+    return event.at, 2 if event.phase is Phase.COMMIT else 0
+
+
+def _expired(header: Header, attempt: Attempt) -> bool:
+    return _late(header, attempt, attempt.ended_ms)
+
+
+def _late(header: Header, attempt: Attempt, ms: float | None) -> bool:
+    """Whether the deadline of an attempt had expired at a time of the recorded clock."""
+    if header.deadline_ms is None or attempt.invoked_ms is None or ms is None:
+        return False
+    return ms - attempt.invoked_ms >= header.deadline_ms
 
 
 def _claim(record: Record) -> None:
     def claim(request: Request) -> Claim:
         found = record.claims.get(request)
         if found is None:
-            found = record.claims[request] = Claim(request)
+            valid = request.requested_units >= 1 and request.resource_id in record.header.resources
+            found = record.claims[request] = Claim(request, valid=valid)
             record.of_id[request.booking_id].append(found)
             record.of_resource[request.resource_id].append(found)
         return found
@@ -247,11 +321,16 @@ def _bound(record: Record) -> None:
     """Set the interval in which each claim's effect lies, if it has one."""
     commits = record.observed(Evidence.COMMITS)
     for claim in record.claims.values():
+        if not claim.valid:
+            continue
         claim.appliers = [attempt for attempt in claim.attempts if attempt.may_apply]
         if claim.appliers and not claim.prior:
-            claim.earliest = _earliest(claim, commits)
+            windows = (attempt.window(commits) for attempt in claim.appliers)
+            claim.windows = [window for window in windows if window is not None]
+            claim.earliest = _earliest(claim)
             acknowledged = min((a.ended for a in claim.answered(Outcome.BOOKED)), default=NEVER)
-            claim.latest = min(acknowledged, max(attempt.until for attempt in claim.appliers))
+            gone = max((last for _, last in claim.windows), default=NEVER)
+            claim.latest = min(acknowledged, gone)
     by_resource: dict[str, list[Audit]] = defaultdict(list)
     for audit in record.audits:
         by_resource[audit.resource_id].append(audit)
@@ -259,13 +338,9 @@ def _bound(record: Record) -> None:
         _bound_by_audits(record, resource_id, audits)
 
 
-def _earliest(claim: Claim, commits_observed: bool, since: float = BEFORE) -> float:
+def _earliest(claim: Claim, since: float = BEFORE) -> float:
     """The first instant from ``since`` at which an attempt may have applied the claim."""
-    begins = (
-        max(since, attempt.effect_from(commits_observed))
-        for attempt in claim.appliers
-        if attempt.until >= since
-    )
+    begins = (max(since, first) for first, last in claim.windows if last >= since)
     return min(begins, default=NEVER)
 
 
@@ -275,14 +350,13 @@ def _bound_by_audits(record: Record, resource_id: str, audits: list[Audit]) -> N
     for index, audit in enumerate(audits):
         for row in audit.bookings:
             first.setdefault(row, index)
-    commits = record.observed(Evidence.COMMITS)
     for claim in record.of_resource[resource_id]:
         key = (claim.request.booking_id, claim.request.requested_units)
         found = first.get(key, len(audits))
         acknowledged = min((a.ended for a in claim.answered(Outcome.BOOKED)), default=NEVER)
         # A booking that was acknowledged before an audit which lacks it is lost, not late.
         if found > 0 and not claim.prior and audits[found - 1].at <= acknowledged:
-            claim.earliest = _earliest(claim, commits, since=audits[found - 1].at)
+            claim.earliest = _earliest(claim, since=audits[found - 1].at)
         if found < len(audits):
             claim.exists = True
             claim.latest = min(claim.latest, audits[found].at)
@@ -306,4 +380,4 @@ def _decide_existence(record: Record) -> None:
         claim.possible = not rejected and not bound
     for claim in record.claims.values():
         if claim.exists or claim.possible:
-            record.ceiling[claim.request.resource_id] += claim.request.requested_units
+            record.ceiling[claim.request.resource_id] += claim.units

@@ -196,7 +196,7 @@ def _by_notes(sieve: Sieve) -> None:
     """A fence, commits, and one error that is answered as it must be, are nothing unusual."""
     columns, answers = sieve.columns, sieve.columns.answers
     followed_by = [_answer_to(*report) for report in columns.reports]
-    for number, (_, place) in columns.seen.items():
+    for number, (_, place, _) in columns.seen.items():
         if answers[number] == followed_by[place]:
             sieve.reported.add(number)
         else:
@@ -205,6 +205,8 @@ def _by_notes(sieve: Sieve) -> None:
         fences = [note.at for note in notes if isinstance(note, Fence)]
         if fences:
             sieve.fences[number] = min(fences)
+            if sieve.fences[number] < columns.ended[number]:
+                sieve.plain[number] = 0  # its server process did not live as long as it did
         rest = [note for note in notes if not isinstance(note, Fence | CommitSent)]
         if len(rest) == 1 and _follows(answers[number], rest[0]):
             sieve.reported.add(number)

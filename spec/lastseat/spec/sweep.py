@@ -87,9 +87,9 @@ def bookings(
     for claim in record.of_resource[resource_id]:
         if claim.exists:
             moment = moments.get(claim, claim.counted_from)
-            certain.append((moment, claim.request.requested_units))
+            certain.append((moment, claim.units))
         elif claim.possible:
-            possible.append((claim.earliest, claim.request.requested_units))
+            possible.append((claim.earliest, claim.units))
     return sorted(certain), sorted(possible)
 
 
@@ -234,7 +234,7 @@ class Waiting:
 
     def _apply(self, claim: Claim, now: float) -> None:
         self.moments[claim] = now
-        self._booked[claim.request.resource_id] += claim.request.requested_units
+        self._booked[claim.request.resource_id] += claim.units
 
     def _settle(self, resource_id: str, now: float) -> None:
         """Let every rejection have its moment that can, and all that waited for it."""
