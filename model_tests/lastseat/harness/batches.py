@@ -318,8 +318,8 @@ class Filler:
             elif report is None:
                 commits[number] = at
             else:
-                place = places[report] if report in places else self._place(report)
-                seen[number] = at, place, ms
+                known = places[report] if report in places else self._place(report)
+                seen[number] = at, known, ms
 
     def _place(self, report: Report) -> int:
         place = self._places[report] = self.columns.place(_report(report))
