@@ -197,7 +197,7 @@ def test_a_violation_ends_with_1_and_is_replayed_from_its_file(tmp_path: Path) -
     assert "recorded: «SELECT 42»" in other.stdout
 
 
-def test_a_schedule_remembers_the_adapter_that_it_was_met_by(tmp_path: Path) -> None:
+def test_the_command_that_runs_it_again_names_the_adapter(tmp_path: Path) -> None:
     hosted = (
         "lastseat.harness.implementations.host",
         "lastseat.harness.mutants.races:sum_then_insert",
@@ -206,8 +206,12 @@ def test_a_schedule_remembers_the_adapter_that_it_was_met_by(tmp_path: Path) -> 
     options = ("--adapter", adapter, "--out", "out")
     done = lastseat("explore", "last-seat", *options, cwd=tmp_path)
     assert done.returncode == VIOLATION, done.stderr
-    again = lastseat("replay", tmp_path / "out" / "violation-1.schedule.json", cwd=tmp_path)
+    (command,) = re.findall(r"run it again: lastseat (.+)", done.stdout)
+    again = lastseat(*shlex.split(command), cwd=tmp_path)
     assert again.returncode == VIOLATION, again.stderr
+    (command,) = re.findall(r"without it: +lastseat (.+)", done.stdout)
+    pasted = lastseat(*shlex.split(command), "--times", 1, cwd=tmp_path)
+    assert pasted.returncode == VIOLATION, pasted.stderr
 
 
 def test_who_looks_on_is_told_where_and_nothing_is_timed(tmp_path: Path) -> None:

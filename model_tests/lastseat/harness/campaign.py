@@ -9,11 +9,12 @@ from pathlib import Path
 
 from attrs import Factory, define, evolve, field, frozen
 
-from lastseat.harness import record
+from lastseat.harness import record, shell
 from lastseat.harness.ending import ending
 from lastseat.harness.judge.verdict import Finding, Judged
 from lastseat.harness.paste import pack
 from lastseat.harness.record import Recorded
+from lastseat.harness.registry import typed
 from lastseat.harness.run import Run
 from lastseat.harness.scenario import Scenario
 from lastseat.harness.schedule.coverage import Coverage
@@ -45,6 +46,8 @@ class Convicted:
     """For the page; None where a judge's disagreement is all there is."""
     string: str = ""
     """The schedule, to be pasted."""
+    named: str = ""
+    """The implementation, quoted for a shell, where a file may not name it; else empty."""
 
     @property
     def page(self) -> Path:
@@ -54,8 +57,17 @@ class Convicted:
     @property
     def again(self) -> str:
         """The command that shows it once more."""
-        judged_only = self.schedule.name.endswith(".jsonl")
-        return f"lastseat {'check' if judged_only else 'replay'} {self.schedule}"
+        if self.schedule.name.endswith(".jsonl"):
+            return f"lastseat check {shell.word(str(self.schedule))}"
+        return self._replay(shell.word(str(self.schedule)))
+
+    @property
+    def without_file(self) -> str:
+        """The command that shows it once more from the string; empty where there is none."""
+        return self._replay(self.string) if self.string else ""
+
+    def _replay(self, schedule: str) -> str:
+        return f"lastseat replay {schedule} {self.named}".rstrip()
 
     @property
     def rules(self) -> frozenset[str]:
@@ -231,7 +243,12 @@ class Campaign:
         timeline = tuple(record.timeline(kept))
         story = tell(kept.schedule, kept.history, judged.findings) if judged.findings else None
         name = recorded.schedule.scenario.name
-        return Convicted(judged.findings, timeline, path, name, story, pack(kept.schedule))
+        string, named = pack(kept.schedule), self._named()
+        return Convicted(judged.findings, timeline, path, name, story, string, named)
+
+    def _named(self) -> str:
+        implementation = self.stage.implementation
+        return "" if implementation.built_in else typed(implementation.name) or ""
 
     def verdict(self) -> Verdict:
         """What may be said so far."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -96,8 +97,7 @@ def _named(given: object) -> Implementation:
     if callable(given) and name is not None:
         return resolve(f"{given.__module__}:{name}")
     if isinstance(given, Sequence):
-        command = tuple(map(str, given))
-        return Implementation(" ".join(command), command)
+        return resolve("", shlex.join(map(str, given)))
     raise TypeError(
         "the fixture lastseat_implementation must return a factory, its name package.module:name,"
         f" or an adapter's command as a list; it returned {given!r}"

@@ -6,26 +6,66 @@ Both are written before anything is judged, so that a judge that fails loses not
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from attrs import asdict, evolve, frozen
 
 from lastseat.harness.attempts import Attempt
+from lastseat.harness.faults import FAULTS
 from lastseat.harness.judge.verdict import Judged, judge
 from lastseat.harness.mistakes import Mistake
 from lastseat.harness.run import Run
 from lastseat.harness.scenario import Scenario
 from lastseat.harness.schedule.decision import Decision, Step
-from lastseat.harness.stage import DEADLINE_MS, GRACE_MS, STEWARD
+from lastseat.harness.stage import DAY_MS, DEADLINE_MS, GRACE_MS, STEWARD
 from lastseat.spec import history, visibility
 from lastseat.spec.events import End, Event, Evidence, Final, Header, History
 from lastseat.spec.resource import Resource
 from lastseat.spec.vocabulary import Request
 
 SCHEDULE_FORMAT = "lastseat-schedule/1"
+
+
+Name = Annotated[str, msgspec.Meta(pattern=rf"^(?!{STEWARD}\Z)[a-z][a-z0-9-]{{0,31}}\Z")]
+"""Of a client; a file is called after it."""
+
+_Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=DAY_MS)]
+_Requests = Annotated[list[Request], msgspec.Meta(max_length=1000)]
+
+
+class _Scenario(msgspec.Struct):
+    name: str
+    why: str
+    capacities: dict[str, int]
+    attempts: Annotated[dict[Name, _Requests], msgspec.Meta(max_length=16)]
+    prior: _Requests
+    deadlines: dict[str, _Milliseconds] = {}
+
+
+class _Decision(msgspec.Struct):
+    step: int
+    chosen: str
+    enabled: list[str]
+    fingerprint: str
+    observed: list[str]
+    shape: str = ""
+
+
+class _Schedule(msgspec.Struct):
+    """What a file may hold. The bounds are far beyond what is ever recorded."""
+
+    format: Literal["lastseat-schedule/1"]
+    scenario: _Scenario
+    implementation: Annotated[str, msgspec.Meta(max_length=4096)]
+    decisions: Annotated[list[_Decision], msgspec.Meta(max_length=10_000)]
+    seed: int | None = None
+    verdict: str = ""
+
+
+_decoder = msgspec.json.Decoder(_Schedule)
 
 
 class MalformedSchedule(Mistake):
@@ -135,46 +175,46 @@ def to_json(schedule: Schedule) -> dict[str, Any]:
 
 
 def read_schedule(data: bytes) -> Schedule:
-    """Read what ``to_json`` made; raises MalformedSchedule."""
+    """Read what ``to_json`` made; raises MalformedSchedule.
+
+    What comes of it is data: its texts are to be shown or compared, and name nothing but clients,
+    whose names can be parts of paths.
+    """
     try:
-        found = msgspec.json.decode(data)
-        if found["format"] != SCHEDULE_FORMAT:
-            raise MalformedSchedule(f"format {found['format']!r} is not {SCHEDULE_FORMAT}")
-        return Schedule(
-            _scenario(found["scenario"]),
-            found["implementation"],
-            tuple(_step(decision) for decision in found["decisions"]),
-            found.get("seed"),
-            found.get("verdict", ""),
-        )
-    except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
-        raise MalformedSchedule(f"no schedule: {error!r}") from error
+        found = _decoder.decode(data)
+        steps = tuple(map(_step, found.decisions))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise MalformedSchedule(f"no schedule: {error or 'it is nested too deeply'}") from error
+    scenario = _scenario(found.scenario)
+    named = {step.decision.client for step in steps} | scenario.deadlines.keys()
+    if strange := sorted(named - scenario.attempts.keys()):
+        raise MalformedSchedule(f"no schedule: it has no client {strange[0]!r}")
+    return Schedule(scenario, found.implementation, steps, found.seed, found.verdict)
 
 
-def _scenario(found: Mapping[str, Any]) -> Scenario:
-    attempts = {
-        client: tuple(Request(**request) for request in asked)
-        for client, asked in found["attempts"].items()
-    }
-    prior = tuple(Request(**request) for request in found["prior"])
+def _scenario(found: _Scenario) -> Scenario:
+    attempts = {client: tuple(asked) for client, asked in found.attempts.items()}
     return Scenario(
-        found["name"],
-        found["why"],
-        found["capacities"],
+        found.name,
+        found.why,
+        found.capacities,
         attempts,
-        prior,
-        deadlines=found.get("deadlines", {}),
+        tuple(found.prior),
+        deadlines=found.deadlines,
     )
 
 
-def _step(found: Mapping[str, Any]) -> Step:
+def _step(found: _Decision) -> Step:
+    decision = Decision.parse(found.chosen)
+    if decision.is_fault and decision.move not in FAULTS:
+        raise ValueError(f"there is no fault {decision.move!r}")
     return Step(
-        found["step"],
-        Decision.parse(found["chosen"]),
-        tuple(map(Decision.parse, found["enabled"])),
-        found["fingerprint"],
-        tuple(found["observed"]),
-        shape=found.get("shape", ""),
+        found.step,
+        decision,
+        tuple(map(Decision.parse, found.enabled)),
+        found.fingerprint,
+        tuple(found.observed),
+        shape=found.shape,
     )
 
 

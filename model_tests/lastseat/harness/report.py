@@ -164,8 +164,8 @@ def show_conviction(convicted: Convicted, console: Console) -> None:
     if convicted.page.exists():
         console.print(f"  see it:       {escape(str(convicted.page))}")
     console.print(f"  run it again: {escape(convicted.again)}")
-    if convicted.string:
-        console.print(f"  without it:   lastseat replay {convicted.string}", markup=False)
+    if convicted.without_file:
+        console.print(f"  without it:   {convicted.without_file}", markup=False)
 
 
 def _folded(label: str, words: str) -> str:

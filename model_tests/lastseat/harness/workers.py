@@ -161,15 +161,16 @@ class Crew(Generic[S, R]):
     def _hire(self) -> _Worker:
         spawning = multiprocessing.get_context("spawn")
         ours, theirs = spawning.Pipe()
-        arguments = (theirs, self.setup, os.getpid())
+        arguments = (theirs, self.setup, os.getpid(), os.environ.get(_SAFE_PATH))
         process = spawning.Process(target=_work, args=arguments, name="lastseat worker")
         # To start this process lets Ctrl-C through again: it must be there before the signal is
         # blocked, and not come with the first worker.
-        resource_tracker.ensure_running()
+        with _safe_path():
+            resource_tracker.ensure_running()
         # Ctrl-C is for the one who answers the user: workers inherit that it is blocked.
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            with _ctrl_c_later():
+            with _ctrl_c_later(), _safe_path():
                 process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
@@ -195,6 +196,29 @@ def _ctrl_c_later() -> Iterator[None]:
         signal.signal(signal.SIGINT, handler)
     if came:
         handler(signal.SIGINT, None)
+
+
+_SAFE_PATH = "PYTHONSAFEPATH"
+
+
+@contextlib.contextmanager
+def _safe_path() -> Iterator[None]:
+    """Python processes that are started meanwhile import nothing from the working directory, where
+    a stranger's files may lie: ``spawn`` starts them by ``python -c``."""
+    before = os.environ.get(_SAFE_PATH)
+    os.environ[_SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        _restore(before)
+
+
+def _restore(safe_path: str | None) -> None:
+    """Have what is started from now on treated as the user wants it."""
+    if safe_path is None:
+        del os.environ[_SAFE_PATH]
+    else:
+        os.environ[_SAFE_PATH] = safe_path
 
 
 def run(
@@ -234,9 +258,10 @@ def _in_order(crew: Crew[S, R], left: Iterator[Task[S, R]]) -> Iterator[R]:
             yield results.pop(number)
 
 
-def _work(pipe: Connection, setup: Setup[S], parent: int) -> None:
+def _work(pipe: Connection, setup: Setup[S], parent: int, safe_path: str | None) -> None:
     """A worker's life: it ends when the crew closes the pipe."""
     die_with_parent(parent)
+    _restore(safe_path)
     made: S | None = None
     with contextlib.ExitStack() as stack:
         for number, task in _tasks(pipe):

@@ -7,14 +7,16 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from lastseat.harness import record, report
+from lastseat.harness import record, report, shell
 from lastseat.harness.campaign import Campaign
 from lastseat.harness.commands import shared
 from lastseat.harness.documents.keep import show
+from lastseat.harness.implementations.client import Implementation
+from lastseat.harness.mistakes import Mistake
 from lastseat.harness.paste import PREFIX, unpack
 from lastseat.harness.postgres import open_where_commits_meet
 from lastseat.harness.record import Schedule
-from lastseat.harness.registry import resolve
+from lastseat.harness.registry import built_in, resolve, typed
 from lastseat.harness.run import Run
 from lastseat.harness.scenario import warm_up
 from lastseat.harness.schedule.decision import FINISH, Diverged
@@ -24,6 +26,20 @@ from lastseat.harness.stage import stage
 from lastseat.harness.verdict import Verdict
 
 _TIMES = 5
+_MOST = 64_000_000  # bytes that a file may have
+
+
+class NotTyped(Mistake):
+    """A schedule names a program that does not come with lastseat, and the user has not."""
+
+    def __init__(self, schedule: str, recorded: str) -> None:
+        super().__init__(
+            "the schedule names an implementation that does not come with lastseat:\n"
+            f"    {shell.word(recorded)}\n"
+            "A file starts no program and imports nothing. If you trust it, name it yourself,"
+            " with whatever other options you want:\n"
+            f"    lastseat replay {shell.word(schedule)} {typed(recorded) or 'IMPLEMENTATION'}"
+        )
 
 
 def add(commands: shared.Commands[argparse.ArgumentParser]) -> None:
@@ -35,7 +51,14 @@ def add(commands: shared.Commands[argparse.ArgumentParser]) -> None:
         " was recorded, and the move must meet the same turn; else it has diverged, which is said.",
     )
     sub.add_argument("schedule", metavar="FILE", help="a .schedule.json file, or its string")
-    sub.add_argument("--adapter", metavar="COMMAND", help="its implementation, if an adapter")
+    sub.add_argument(
+        "implementation",
+        nargs="?",
+        metavar="IMPLEMENTATION",
+        help="what is run: a name or factory as for verify (default: what the file names, if that "
+        "comes with lastseat; a file starts no other program)",
+    )
+    sub.add_argument("--adapter", metavar="COMMAND", help="the same, if it is an adapter")
     sub.add_argument(
         "--times", type=int, default=_TIMES, metavar="N", help=f"how often (default: {_TIMES})"
     )
@@ -49,8 +72,9 @@ def add(commands: shared.Commands[argparse.ArgumentParser]) -> None:
 
 
 def _run(args: argparse.Namespace) -> Verdict:
-    schedule, out = _read(args)
-    implementation = resolve(schedule.implementation, args.adapter)
+    schedule = _read(args.schedule)
+    implementation = _chosen(args, schedule.implementation)
+    out = shared.out_folder(args)
     names = tuple(schedule.scenario.attempts)
     with (
         open_where_commits_meet(args.dsn) as target,
@@ -73,12 +97,28 @@ def _run(args: argparse.Namespace) -> Verdict:
         return _replay(schedule, campaign, args.times, shrink=args.shrink)
 
 
-def _read(args: argparse.Namespace) -> tuple[Schedule, Path]:
-    """The schedule, and where its runs are saved: beside its file, if it has one."""
-    if args.schedule.startswith(PREFIX):
-        return unpack(args.schedule), shared.out_folder(args)
-    file = Path(args.schedule)
-    return record.read_schedule(file.read_bytes()), args.out or file.parent / "replay"
+def _read(given: str) -> Schedule:
+    if given.startswith(PREFIX):
+        return unpack(given)
+    with Path(given).open("rb") as file:
+        data = file.read(_MOST + 1)
+    if len(data) > _MOST:
+        raise record.MalformedSchedule(f"no schedule: {given} has more than {_MOST:,} bytes")
+    return record.read_schedule(data)
+
+
+def _chosen(args: argparse.Namespace, recorded: str) -> Implementation:
+    """What the user names, or else what the schedule names, if that comes with lastseat."""
+    if args.implementation is None and args.adapter is None:
+        known = built_in(recorded)
+        if known is None:
+            raise NotTyped(args.schedule, recorded)
+        return known
+    chosen = resolve(args.implementation or "", args.adapter)
+    if chosen.name != recorded:
+        names = f"the file names {shell.word(recorded)}; {shell.word(chosen.name)} is run"
+        shared.console().print(escape(names))
+    return chosen
 
 
 def _replay(schedule: Schedule, campaign: Campaign, times: int, *, shrink: bool) -> Verdict:

@@ -29,7 +29,7 @@ def keep(result: Verification) -> None:
 def show(convicted: Convicted) -> None:
     """Write the page of a violation."""
     if convicted.story is not None:
-        write(convicted.page, page(convicted.story, convicted.schedule).encode())
+        write(convicted.page, page(convicted.story, convicted.again).encode())
 
 
 def write(path: Path, data: bytes) -> None:

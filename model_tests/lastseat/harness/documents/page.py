@@ -12,11 +12,10 @@ from lastseat.harness.story import Story
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
-def page(story: Story, schedule: Path) -> str:
-    """The HTML of it. Whatever comes from outside is escaped."""
-    return _template().render(
-        story=story, first=story.findings[0], replay=f"lastseat replay {schedule}"
-    )
+def page(story: Story, again: str) -> str:
+    """The HTML of it, with the command that shows it ``again``. Whatever comes from outside is
+    escaped."""
+    return _template().render(story=story, first=story.findings[0], replay=again)
 
 
 @functools.cache

@@ -38,16 +38,27 @@ class Implementation:
     factory: str | None = None
     beside: Implementation | None = None
     """Another one on the same schema, which every second client runs instead."""
+    built_in: bool = False
+    """Whether it comes with lastseat, so that a file may name it."""
 
     def of(self, number: int) -> Implementation:
         """What the client of that number runs, counted from 0."""
         return self if self.beside is None or number % 2 == 0 else self.beside
 
     @classmethod
-    def python(cls, factory: str, name: str | None = None) -> Implementation:
-        """A factory ``package.module:name``, hosted in a child process per client."""
-        command = (sys.executable, "-m", host.__name__, factory)
-        return cls(name or factory, command, factory)
+    def python(cls, factory: str) -> Implementation:
+        """A user's factory ``package.module:name``, hosted in a child process per client.
+
+        It may be imported from the working directory.
+        """
+        return cls(factory, (sys.executable, "-m", host.__name__, factory), factory)
+
+    @classmethod
+    def ours(cls, factory: str, name: str) -> Implementation:
+        """A factory that comes with lastseat. Nothing is imported from the working directory, where
+        a stranger's files may lie."""
+        command = (sys.executable, "-P", "-m", host.__name__, factory)
+        return cls(name, command, factory, built_in=True)
 
 
 class Transport(Protocol):

@@ -34,7 +34,7 @@ class Mutant:
 
     @property
     def implementation(self) -> Implementation:
-        return Implementation.python(f"{_HERE}.{self.factory}", self.name)
+        return Implementation.ours(f"{_HERE}.{self.factory}", self.name)
 
 
 def _wrong(name: str, factory: str, does: str, promise: str, *breaks: str) -> Mutant:
