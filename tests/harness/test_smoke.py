@@ -57,6 +57,7 @@ def test_a_right_one_is_right_in_every_part(name: str, target: Target, tmp_path:
         ("prepare only once", "prepare again", ["an exception in the place of the result"]),
         ("audit of another table", "the audit", ['relation "bookings" does not exist']),
         ("audit of the wrong column", "the audit", ["counter 3", "counter 0"]),
+        ("drops the password", "an attempt is BOOKED", ["without the password", "the whole dsn"]),
         ("around the gate", "an attempt is BOOKED", ["nothing of it passed the gate", "dsn"]),
         ("one connection around the gate", "all connections", ["2 connections", "the gate"]),
         ("lower case", "an attempt is BOOKED", ['must be one of "BOOKED"', '"booked"']),
@@ -107,6 +108,14 @@ def test_a_verification_finds_who_goes_around_the_gate(
 
     with pytest.raises(AdapterError, match="did not come through the gate"):
         warm_up()
+
+
+def test_a_verification_finds_a_client_without_its_password(target: Target, tmp_path: Path) -> None:
+    with stage(crooked("drops the password"), target.dsn, tmp_path, names=("alice",)) as ready:
+        campaign = Campaign(ready, tmp_path)
+        with pytest.raises(AdapterError, match="alice did not get in"):
+            campaign.warm_up(named("in-turn"))
+        assert campaign.convicted == []
 
 
 def test_the_command_ends_with_3_and_the_mistake(

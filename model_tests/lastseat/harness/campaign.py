@@ -113,11 +113,13 @@ class Campaign:
         return coverage
 
     def warm_up(self, scenario: Scenario) -> None:
-        """One schedule, client after client; raises AdapterError if one goes around the gate."""
+        """One schedule, client after client; raises AdapterError if one goes around the gate, or
+        does not get in."""
         run = Run(self.stage, scenario)
         ways = Ways(self.stage.gate, self.stage.backends, self.stage.loop)
         to_the_end(run)
         ways.check()
+        ways.check_passwords()
         run.finish()
         self._keep(self.judge(run))
 

@@ -8,7 +8,8 @@ without threads or callbacks between a decision and what follows from it.
 from __future__ import annotations
 
 import select
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -27,6 +28,7 @@ class _Watch:
 
     readable: Callable[[], None]
     writable: Callable[[], None] | None = None
+    news: bool = True
 
 
 class Loop:
@@ -47,10 +49,14 @@ class Loop:
     ) -> None:
         self.close()
 
-    def watch(self, file: Watchable, readable: Callable[[], None]) -> None:
-        """Call ``readable`` whenever ``file`` can be read, or has come to its end."""
+    def watch(self, file: Watchable, readable: Callable[[], None], *, news: bool = True) -> None:
+        """Call ``readable`` whenever ``file`` can be read, or has come to its end.
+
+        Without ``news``, what happens there is served and is nothing that ``poll`` waits for: any
+        user of the machine can connect to a port, and must not look like progress.
+        """
         self._epoll.register(file.fileno(), select.EPOLLIN)
-        self._watches[file.fileno()] = _Watch(readable)
+        self._watches[file.fileno()] = _Watch(readable, news=news)
 
     def watch_room(self, file: Watchable, writable: Callable[[], None] | None) -> None:
         """Also call ``writable`` whenever the watched ``file`` takes data; None: no longer."""
@@ -63,11 +69,22 @@ class Loop:
         del self._watches[file.fileno()]
 
     def poll(self, timeout: float) -> bool:
-        """Handle what is ready, waiting at most ``timeout`` seconds; was there anything?
+        """Handle what is ready, waiting at most ``timeout`` seconds; was there any news?
 
         What a handler raises ends the round; what was ready besides is ready in the next one.
         """
-        ready = self._epoll.poll(timeout)
+        end: float | None = None
+        while True:
+            ready = self._epoll.poll(timeout)
+            if not ready or self._serve(ready):
+                return bool(ready)
+            now = time.monotonic()
+            end = now + timeout if end is None else end
+            timeout = end - now
+            if timeout <= 0:
+                return False
+
+    def _serve(self, ready: Sequence[tuple[int, int]]) -> bool:
         # A handler may end the watch of a file that was ready in the same round.
         watches = [(number, self._watches[number], mask) for number, mask in ready]
         for number, watch, mask in watches:
@@ -75,7 +92,7 @@ class Loop:
                 watch.readable()
             if mask & ~select.EPOLLIN and self._watches.get(number) is watch and watch.writable:
                 watch.writable()
-        return bool(ready)
+        return any(watch.news for _, watch, _ in watches)
 
     def close(self) -> None:
         self._epoll.close()

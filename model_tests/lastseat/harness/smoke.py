@@ -228,6 +228,7 @@ def _booked(bench: _Bench) -> None:
 
 def _book(bench: _Bench, name: str, booking: str, resource: str, units: int) -> None:
     answer = bench.attempt(name, booking, resource, units)
+    bench.ways.check_passwords()
     _must_be(answer, BOOKED, f"{units} units of a resource that has room for them", bench, name)
     bench.expected[resource][booking] = units
     bench.check_bookings()

@@ -1,4 +1,4 @@
-"""Does anybody come to the server around the gate? What they do there is not seen."""
+"""Do the clients come to the server through the gate, and only through it?"""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ _GLANCE = 0.05
 
 @define
 class Ways:
-    """Knows who was in the database when it was made; whoever comes later must pass the gate.
+    """Knows who was in the database when it was made; whoever comes later must pass the gate. What
+    goes around it is not seen.
 
     To be used while the steward has nothing to do, whose way leads past the gate.
     """
@@ -38,6 +39,16 @@ class Ways:
                     "all of a client's SQL goes to the dsn that connect gave it, and nowhere else",
                 )
             self.loop.poll(_GLANCE)
+
+    def check_passwords(self) -> None:
+        """Raises AdapterError if a client never got in, although it should have connected by now,
+        and somebody came to its port without the password."""
+        for client in self.gate.locked_out():
+            raise AdapterError(
+                f"{client} did not get in: its port was asked for a session, without the password",
+                "give the driver the whole dsn that connect gave, or its password, too, and not "
+                "only user, host, port and database",
+            )
 
     def _through_the_gate(self) -> frozenset[int]:
         return frozenset(c.backend_pid for c in self.gate.open_connections())

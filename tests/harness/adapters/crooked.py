@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+from urllib.parse import urlsplit
 
 import minimal
 import psycopg
@@ -42,6 +43,9 @@ class Crooked(minimal.Adapter):
             self.kept = self.connection
             self.connection = None
         super().connect(dsn, deadline_ms)
+        if MISTAKE == "drops the password":
+            at = urlsplit(dsn)
+            self.dsn = f"postgresql://{at.username}@{at.hostname}:{at.port}{at.path}"
         if MISTAKE == "around the gate":
             self.dsn = os.environ["AROUND"]
         if MISTAKE == "one connection around the gate":

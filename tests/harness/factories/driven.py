@@ -124,7 +124,7 @@ class Pg8000(Guarded):
 
         at = urlsplit(dsn)
         connection = pg8000.dbapi.connect(
-            at.username, host=at.hostname, port=at.port, database=at.path[1:]
+            at.username, at.hostname, at.path[1:], at.port, at.password
         )
         connection.autocommit = True
         return connection

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from typing import Any, Self, TypeVar
+from urllib.parse import urlsplit
 
 from lastseat.harness.asking import Asking
 from lastseat.harness.faults import Place
@@ -16,7 +17,7 @@ from lastseat.harness.gate.backends import Backends
 from lastseat.harness.gate.connection import Connection
 from lastseat.harness.gate.events import GateEvent
 from lastseat.harness.gate.gate import Gate
-from lastseat.harness.gate.messages import cut, cut_first, message, startup
+from lastseat.harness.gate.messages import PROTOCOL_3_0, cut, cut_first, message, startup
 from lastseat.harness.gate.upstream import Upstream
 from lastseat.harness.loop import Loop
 
@@ -151,7 +152,7 @@ class Scene:
         return [event for event in self.events if isinstance(event, kind)]
 
     def raw(self, client: str = "alice") -> Raw:
-        """A client without a driver, on a connection that has just been made."""
+        """A client without a driver, on a connection that has just been made: still a visitor."""
         raw = Raw(self, self.gate.admit(client))
         self._raws.append(raw)
         return raw
@@ -159,7 +160,7 @@ class Scene:
     def raw_ready(self, client: str = "alice", **parameters: str) -> Raw:
         """The same, started up."""
         raw = self.raw(client)
-        raw.send(startup({"user": "x", "database": "x", **parameters}))
+        raw.log_in(**parameters)
         raw.until("Z")
         return raw
 
@@ -169,14 +170,29 @@ class Raw:
 
     def __init__(self, scene: Scene, url: str) -> None:
         self._scene = scene
-        port = int(url.partition("127.0.0.1:")[2].partition("/")[0])
-        self.sock = socket.create_connection(("127.0.0.1", port))
+        at = urlsplit(url)
+        self.password = at.password or ""
+        self.sock = socket.create_connection((at.hostname, at.port))
         self.data = bytearray()
         self.ended = False
         scene.loop.watch(self.sock, self._receive)
 
     def send(self, *data: bytes) -> None:
         self.sock.sendall(b"".join(data))
+
+    def log_in(self, version: int = PROTOCOL_3_0, **parameters: str) -> None:
+        """Start up, and show the password; the greeting, or a refusal, comes next."""
+        self.ask_in(version, **parameters)
+        self.show(self.password)
+
+    def ask_in(self, version: int = PROTOCOL_3_0, **parameters: str) -> None:
+        """Start up, until it is asked for the password."""
+        self.send(startup({"user": "x", "database": "x", **parameters}, version))
+        assert self.until("R") == "R"
+
+    def show(self, password: str) -> None:
+        """Answer by this password."""
+        self.send(message("p", password.encode() + b"\0"))
 
     def _receive(self) -> None:
         try:

@@ -16,18 +16,15 @@ from tests.harness.gate.scene import (
     query,
 )
 
-from lastseat.harness.gate import messages
 from lastseat.harness.gate.events import (
     Answered,
     Arrived,
     Broken,
-    Garbled,
     HungUp,
-    Opened,
     Sent,
     Undelivered,
 )
-from lastseat.harness.gate.messages import message, startup
+from lastseat.harness.gate.messages import message
 from lastseat.harness.gate.treatment import LOST
 
 INSERT = "INSERT INTO booking VALUES ('b', 1)"
@@ -45,58 +42,12 @@ def booked(table: psycopg.Connection) -> int:
 # Before the first turn.
 
 
-def test_encryption_is_refused_politely_and_the_connection_goes_on(scene: Scene) -> None:
-    raw = scene.raw()
-    raw.send(messages.untyped(messages.GSSENC_REQUEST))
-    assert raw.bytes(1) == b"N"
-    raw.send(messages.untyped(messages.SSL_REQUEST))
-    assert raw.bytes(1) == b"N"
-    raw.send(startup({"user": "somebody", "database": "else"}))
-    greeting = raw.until("Z")
-    assert greeting.startswith("R")  # no password was asked for
-    assert "K" in greeting
-    (opened,) = scene.of(Opened)
-    assert scene.backends.alive([opened.backend_pid])
-
-
-def test_a_start_up_may_come_in_pieces(scene: Scene) -> None:
-    raw = scene.raw()
-    packet = startup({"user": "x", "database": "x"})
-    for at in range(0, len(packet), 3):
-        raw.send(packet[at : at + 3])
-        scene.loop.poll(0.01)
-    assert raw.until("Z")
-
-
 def test_the_client_s_settings_reach_the_server(scene: Scene) -> None:
     raw = scene.raw_ready(application_name="somebody")
     raw.send(query("SELECT 1 / (current_setting('application_name') = 'somebody')::int"))
     raw.until("Z")
     (answered,) = scene.of(Answered)
     assert answered.answer.tags == ("SELECT 1",)
-
-
-@pytest.mark.parametrize(
-    "noise", [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"\0" * 8]
-)
-def test_noise_in_the_place_of_a_start_up_ends_that_connection_only(
-    scene: Scene, noise: bytes
-) -> None:
-    other = scene.raw_ready("bob")
-    raw = scene.raw()
-    raw.send(noise)
-    assert raw.to_the_end() == ""
-    raw.close()
-    scene.until(lambda: scene.of(HungUp))
-    assert len(scene.of(Garbled)) == 1
-    other.send(query("SELECT 1"))
-    assert other.until("Z") == "TDCZ"
-
-
-def test_a_probe_that_says_nothing_is_no_matter(scene: Scene) -> None:
-    scene.raw().close()
-    scene.until(lambda: scene.of(HungUp))
-    assert names(scene) == ["HungUp"]
 
 
 # What is not the protocol.

@@ -126,7 +126,7 @@ def asyncpg_(url: str, booking: str) -> str:
 def pg8000_(url: str, booking: str) -> str:
     at = urlparse(url)
     connection = pg8000.native.Connection(
-        at.username, host=at.hostname, port=at.port, database=at.path[1:]
+        at.username, at.hostname, at.path[1:], at.port, at.password
     )
     try:
         connection.run("BEGIN")
@@ -169,7 +169,13 @@ def django_(url: str, booking: str) -> str:
         settings.configure(DATABASES={"default": engine}, INSTALLED_APPS=[])
         django.setup()
     connection = django.db.connections.create_connection("default")
-    given = {"HOST": at.hostname, "PORT": at.port, "USER": at.username, "NAME": at.path[1:]}
+    given = {
+        "HOST": at.hostname,
+        "PORT": at.port,
+        "USER": at.username,
+        "PASSWORD": at.password,
+        "NAME": at.path[1:],
+    }
     connection.settings_dict = connection.settings_dict | given
     django.db.connections["default"] = connection  # of this thread
     try:

@@ -29,7 +29,7 @@ from lastseat.harness.gate.events import (
     Undelivered,
     Withheld,
 )
-from lastseat.harness.gate.messages import cut, startup
+from lastseat.harness.gate.messages import cut
 from lastseat.harness.gate.treatment import LOST, Reception, Shown, Then, Treatment
 
 INSERT = "INSERT INTO booking VALUES ('b', 1)"
@@ -281,7 +281,7 @@ def test_the_next_connection_is_refused_and_the_one_after_it_is_let_in(
     scene.gate.receive("alice", reception)
     assert first.to_the_end().endswith("")
     second = scene.raw()
-    second.send(startup({"user": "x", "database": "x"}))
+    second.log_in()
     assert second.to_the_end() == kinds
     (refused,) = scene.of(Refused)
     assert (refused.error is None) == (kinds == "")
@@ -291,9 +291,10 @@ def test_the_next_connection_is_refused_and_the_one_after_it_is_let_in(
 def test_a_connection_is_reset_while_it_is_made(scene: Scene) -> None:
     scene.gate.receive("alice", Reception(None, Then.RESET))
     raw = scene.raw()
+    raw.ask_in()
     scene.loop.forget(raw.sock)
     raw.ended = True
-    raw.send(startup({"user": "x", "database": "x"}))
+    raw.show(raw.password)
     scene.until(lambda: scene.of(Refused))
     raw.sock.settimeout(5)
     with pytest.raises(ConnectionResetError):
@@ -303,7 +304,7 @@ def test_a_connection_is_reset_while_it_is_made(scene: Scene) -> None:
 def test_nobody_answers_a_client_that_connects(scene: Scene) -> None:
     scene.gate.receive("alice", Reception(None, Then.SILENCE))
     raw = scene.raw()
-    raw.send(startup({"user": "x", "database": "x"}))
+    raw.log_in()
     scene.until(lambda: scene.of(Ignored))
     assert (raw.data, raw.ended) == (bytearray(), False)
     number = scene.of(Ignored)[0].connection

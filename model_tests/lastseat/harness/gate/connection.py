@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from attrs import evolve
 
@@ -32,8 +32,6 @@ from lastseat.harness.gate.turns import Cutter, Turn
 from lastseat.harness.gate.upstream import CannotConnect, Session, Upstream
 from lastseat.harness.loop import Loop
 
-_REFUSED_POLITELY = frozenset({messages.SSL_REQUEST, messages.GSSENC_REQUEST})
-
 
 class Connection:
     """Holds the client's turns until they are released, one at a time.
@@ -60,7 +58,7 @@ class Connection:
         server: Upstream,
         report: Callable[[GateEvent], None],
         passes: Callable[[str], bool],
-        reception: Callable[[str], Reception | None] = lambda _: None,
+        handed_out: Callable[[bytes], None] = lambda _: None,
     ) -> None:
         self.number = number
         self.client = client
@@ -71,7 +69,7 @@ class Connection:
         self._upstream = server
         self._report = report
         self._passes = passes
-        self._reception = reception
+        self._handed_out = handed_out
         self._client: Pipe | None = Pipe(
             sock, loop, came=self._client_said, ended=self._client_ended
         )
@@ -79,7 +77,6 @@ class Connection:
         self._cancelling: Pipe | None = None
         self._client_bytes = bytearray()
         self._server_bytes = bytearray()
-        self._opened = False
         self._deaf = False
         self._silent = False
         self.withheld = False
@@ -183,37 +180,23 @@ class Connection:
         self._end_server("gate")
         self._end_client()
 
-    # From the client.
+    # How it begins.
 
-    def _client_said(self, data: bytes) -> None:
-        if self._deaf:
-            return
-        self._client_bytes += data
+    def open(self, version: int, parameters: Mapping[str, str], said: bytes = b"") -> None:
+        """Open the client's session at the server; it may have ``said`` more already."""
         try:
-            if not self._opened:
-                self._start_up()
-            if self._opened:
-                self._read_turns()
-        except BadFraming as error:
-            self._not_understood(str(error))
+            session = upstream.connect(self._upstream, parameters, version)
+        except CannotConnect as refused:
+            self._report(Refused(self.client, self.number, str(refused), refused.error))
+            self._to_client(refused.raw or messages.error("FATAL", "08006", str(refused)))
+            self._end_client()
+            return
+        self._welcome(session)
+        if said:
+            self._client_said(said)
 
-    def _start_up(self) -> None:
-        while (packet := messages.cut_startup(self._client_bytes)) is not None:
-            code, payload = packet
-            if code in _REFUSED_POLITELY:
-                self._to_client(b"N")
-            elif code == messages.CANCEL_REQUEST:
-                self._cancel(payload)
-                return
-            elif (reception := self._reception(self.client)) is not None:
-                self._receive(reception)
-                return
-            else:
-                self._open(code, payload)
-                return
-
-    def _receive(self, reception: Reception) -> None:
-        """The client is not let in."""
+    def receive(self, reception: Reception) -> None:
+        """The client gets no session."""
         self._deaf = True
         if reception.then is Then.SILENCE:
             self._report(Ignored(self.client, self.number))
@@ -227,30 +210,21 @@ class Connection:
         else:
             self._end_client()
 
-    def _cancel(self, payload: bytes) -> None:
-        """Pass the request on. The server's hanging up tells the client that it was handled."""
+    def cancel(self, key: bytes) -> None:
+        """Pass a CancelRequest on. The server's hanging up tells the client that it was handled."""
+        self._deaf = True
         try:
-            sock = upstream.cancel(self._upstream, payload)
+            sock = upstream.cancel(self._upstream, key)
         except OSError:  # as where there is no server: the connection ends without an answer
             self._end_client()
             return
-        pid = int.from_bytes(payload[:4], "big")
+        pid = int.from_bytes(key[:4], "big")
         self._report(Cancelled(self.client, self.number, pid))
         self._cancelling = Pipe(sock, self._loop, came=lambda _: None, ended=self.close)
 
-    def _open(self, version: int, payload: bytes) -> None:
-        try:
-            session = upstream.connect(self._upstream, messages.read_parameters(payload), version)
-        except CannotConnect as refused:
-            self._report(Refused(self.client, self.number, str(refused), refused.error))
-            self._to_client(refused.raw or messages.error("FATAL", "08006", str(refused)))
-            self._end_client()
-            return
-        self._welcome(session)
-
     def _welcome(self, session: Session) -> None:
-        self._opened = True
         self.backend_pid = session.backend_pid
+        self._handed_out(session.key)
         self._report(Opened(self.client, self.number, session.backend_pid))
         self._to_client(session.greeting)
         self._server = Pipe(
@@ -258,6 +232,17 @@ class Connection:
         )
         if session.more:
             self._server_said(session.more)
+
+    # From the client.
+
+    def _client_said(self, data: bytes) -> None:
+        if self._deaf:
+            return
+        self._client_bytes += data
+        try:
+            self._read_turns()
+        except BadFraming as error:
+            self._not_understood(str(error))
 
     def _read_turns(self) -> None:
         for message in messages.cut(self._client_bytes, messages.FRONTEND):
@@ -289,10 +274,9 @@ class Connection:
         """The server would end a session that it cannot read, and so do we."""
         self._deaf = True
         self._report(Garbled(self.client, self.number, reason))
-        if self._opened:
-            raw = messages.error("FATAL", "08P01", reason)
-            self._to_client(raw)
-            self._fatal = messages.read_error(raw[5:])
+        raw = messages.error("FATAL", "08P01", reason)
+        self._to_client(raw)
+        self._fatal = messages.read_error(raw[5:])
         self.cut()
 
     def _client_ended(self) -> None:

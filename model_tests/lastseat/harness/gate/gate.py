@@ -1,4 +1,4 @@
-"""The gate itself: a port for every client, and the list of what happened on them."""
+"""The gate itself: an entrance for every client, and the list of what happened behind them."""
 
 from __future__ import annotations
 
@@ -6,22 +6,21 @@ import socket
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
-from urllib.parse import quote
 
 from attrs import evolve
 
 from lastseat.harness.gate.connection import Connection
+from lastseat.harness.gate.entrance import Admitted, Entrance, Lobby
 from lastseat.harness.gate.events import GateEvent
 from lastseat.harness.gate.treatment import Reception
 from lastseat.harness.gate.upstream import Upstream
 from lastseat.harness.loop import Loop
 
-_LOOPBACK = "127.0.0.1"
-
 
 class Gate:
     """Clients connect to ports of the gate; ``drain`` gives what has happened since it was called.
 
+    A port admits its own client only, by a password: what anybody else does there is no event.
     Turns of the clients in ``holding`` wait for a decision, all others pass at once.
     """
 
@@ -29,7 +28,8 @@ class Gate:
         self.holding: set[str] = set()
         self._loop = loop
         self._upstream = upstream
-        self._ports: dict[str, socket.socket] = {}
+        self._lobby = Lobby()
+        self._entrances: dict[str, Entrance] = {}
         self._connections: list[Connection] = []
         self._receptions: dict[str, Reception] = {}
         self._opened = 0
@@ -47,16 +47,20 @@ class Gate:
         self.close()
 
     def admit(self, client: str) -> str:
-        """Open a port for this client's connections; the URL to connect to."""
-        if client not in self._ports:
-            port = socket.create_server((_LOOPBACK, 0), backlog=64)
-            port.setblocking(False)
-            self._ports[client] = port
-            self._loop.watch(port, lambda: self._accept(client))
-        _, number = self._ports[client].getsockname()
-        up = self._upstream
-        user, dbname = quote(up.user, safe=""), quote(up.dbname, safe="")
-        return f"postgresql://{user}@{_LOOPBACK}:{number}/{dbname}?sslmode=disable"
+        """Open an entrance for this client; the URL to connect to, which holds its password."""
+        if client not in self._entrances:
+            self._entrances[client] = Entrance(
+                self._loop,
+                self._lobby,
+                admit=lambda admitted: self._begin(client, admitted),
+                cancel=lambda sock, key: self._connection(client, sock).cancel(key),
+            )
+        return self._entrances[client].url(self._upstream.user, self._upstream.dbname)
+
+    def locked_out(self) -> list[str]:
+        """The clients at whose entrance some were turned away, and none was ever let in."""
+        entrances = self._entrances.items()
+        return [client for client, at in entrances if at.turned_away and not at.let_in]
 
     def options(self, options: str) -> None:
         """Settings of the server for every session that a client begins from now on."""
@@ -65,6 +69,7 @@ class Gate:
 
     def drain(self) -> list[GateEvent]:
         """What has happened since the last call, in order."""
+        self._lobby.expire()
         events = list(self._events)
         self._events.clear()  # connections report to this very list
         return events
@@ -102,32 +107,35 @@ class Gate:
             connection.advance()
 
     def close(self) -> None:
-        """End every connection and port."""
+        """End every connection and entrance."""
         for connection in self._connections:
             connection.close()
-        for port in self._ports.values():
-            self._loop.forget(port)
-            port.close()
+        self._lobby.close()
+        for entrance in self._entrances.values():
+            entrance.close()
         self._connections.clear()
-        self._ports.clear()
+        self._entrances.clear()
 
-    def _accept(self, client: str) -> None:
-        try:
-            sock, _ = self._ports[client].accept()
-        except (BlockingIOError, ConnectionAbortedError):  # it was there, and has gone again
-            return
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def _begin(self, client: str, admitted: Admitted) -> None:
+        connection = self._connection(client, admitted.sock)
+        reception = self._receptions.pop(client, None)
+        if reception is not None:
+            connection.receive(reception)
+        else:
+            connection.open(admitted.version, admitted.parameters, admitted.said)
+
+    def _connection(self, client: str, sock: socket.socket) -> Connection:
         self._opened += 1
         self._connections = [c for c in self._connections if c.alive or not c.closed]
-        self._connections.append(
-            Connection(
-                self._opened,
-                client,
-                sock,
-                loop=self._loop,
-                server=self._upstream,
-                report=self._events.append,
-                passes=lambda who: who not in self.holding,
-                reception=lambda who: self._receptions.pop(who, None),
-            )
+        connection = Connection(
+            self._opened,
+            client,
+            sock,
+            loop=self._loop,
+            server=self._upstream,
+            report=self._events.append,
+            passes=lambda who: who not in self.holding,
+            handed_out=self._entrances[client].hand_out,
         )
+        self._connections.append(connection)
+        return connection

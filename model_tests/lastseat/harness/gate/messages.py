@@ -13,7 +13,7 @@ from attrs import frozen
 
 PROTOCOL_3_0 = 196608
 FRONTEND = frozenset("QPBEDSHCFXdcf")
-"""What a client may send once it is in: the gate asks for no password, so none is among it."""
+"""What a client may send once it is in; the password that let it in is not among it."""
 
 SSL_REQUEST = 80877103
 GSSENC_REQUEST = 80877104

@@ -1,4 +1,4 @@
-"""The gate's own way to the server: it authenticates upstream, so that its clients need not."""
+"""The gate's own way to the server: it authenticates there, so that its clients need not."""
 
 from __future__ import annotations
 
@@ -134,6 +134,8 @@ class Session:
     """0 where the server sent no BackendKeyData."""
     more: bytes = b""
     """What the server had said behind the greeting by then."""
+    key: bytes = b""
+    """What a CancelRequest for it must show; empty where the server sent no BackendKeyData."""
 
 
 def connect(
@@ -193,7 +195,7 @@ def _greet(sock: socket.socket, upstream: Upstream) -> Session:
     incoming = _messages(sock, buffer)
     greeting = bytearray()
     authenticate = _Authentication(upstream)
-    backend_pid = 0
+    key = b""
     for message in incoming:
         if message.kind == "E":
             raise CannotConnect(str(messages.read_error(message.payload)), message.raw)
@@ -205,10 +207,11 @@ def _greet(sock: socket.socket, upstream: Upstream) -> Session:
                 sock.sendall(reply)
             continue
         if message.kind == "K":
-            backend_pid = int.from_bytes(message.payload[:4], "big")
+            key = message.payload
         greeting += message.raw
         if message.kind == "Z":
-            return Session(sock, bytes(greeting), backend_pid, bytes(buffer))
+            pid = int.from_bytes(key[:4], "big")
+            return Session(sock, bytes(greeting), pid, bytes(buffer), key)
     raise CannotConnect("the server closed the connection during start-up")
 
 
