@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
 from tests.impl.wire import Wire
 
 from lastseat.harness.postgres import Server, open_target
@@ -98,6 +102,37 @@ def prepared(server: Server) -> Iterator[str]:
 def db(prepared: str) -> Iterator[Database]:
     with psycopg.connect(prepared, autocommit=True) as connection:
         yield Database(prepared, connection)
+
+
+@pytest.fixture(scope="session")
+def app_dsn(prepared):
+    """The database as a role that may book and nothing else. One server, one role."""
+    role = f"app_{os.getpid()}"
+    with psycopg.connect(prepared, autocommit=True) as owner:
+        owner.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(role)))
+        schema.grant(prepared, role)
+        schema.grant(prepared, role)
+        yield make_conninfo(prepared, user=role)
+        owner.execute(sql.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(sql.Identifier(role)))
+
+
+@pytest.fixture
+def app(app_dsn):
+    with psycopg.connect(app_dsn, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def booked(db):
+    """A resource of 5 with one booking of 2."""
+    resource = db.resource(5)
+    return resource, db.book(resource, 2)
+
+
+@pytest.fixture
+def thread() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as pool:
+        yield pool
 
 
 @pytest.fixture(params=MECHANISMS)

@@ -12,12 +12,6 @@ from lastseat.impl.optimistic import optimistic
 
 
 @pytest.fixture
-def thread():
-    with ThreadPoolExecutor(1) as pool:
-        yield pool
-
-
-@pytest.fixture
 def overtaken(wire):
     """An optimistic caller, and the proxy at which it can be overtaken."""
     with optimistic(wire.dsn, 20.0) as booking:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import atexit
+import math
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import resources
 
 import psycopg
 from psycopg import sql
+from psycopg.rows import TupleRow
 
 from lastseat.impl.connection import conninfo
+from lastseat.impl.settings import BEGIN, local
 
 AUDIT = {
     "bookings": "SELECT booking_id, units FROM lastseat.booking WHERE resource_id = $1",
@@ -25,46 +30,126 @@ SCHEMA_VERSION = "lastseat schema 1"
 _CREATION = int.from_bytes(b"lastseat")
 
 
+# Whoever may use the database may take that lock as well, and sit on it.
+_LOCK_SECONDS = 10
+
+
 class SchemaMismatch(RuntimeError):
-    """There is a schema of this name, but it is not this version's."""
+    """There is a schema of this name, but it is not this version's, or it belongs to a stranger."""
 
 
-def prepare(dsn: str) -> None:
+class PrivilegesRemain(RuntimeError):
+    """A role may do more in the schema than an attempt needs, by a way that REVOKE does not close:
+    it is a superuser, or owns the schema, or PUBLIC or a role that it belongs to may do it."""
+
+
+def prepare(dsn: str, owner: str | None = None) -> None:
     """Create the schema unless it is there; safe when several processes do so at once.
 
-    Raises SchemaMismatch, or psycopg.Error when the database is out of reach or the role may not
-    create a schema.
+    A schema that is there must belong to the connecting role, a superuser, the database's owner, or
+    the role ``owner``. Anybody else who may create schemas could have put it there, with triggers
+    that act in the name of whoever books.
+
+    Raises SchemaMismatch; psycopg.errors.LockNotAvailable when another session has been preparing
+    for 10 seconds, or only holds prepare's advisory lock; and psycopg.Error when the database is
+    out of reach or the role may not create a schema.
     """
-    with psycopg.connect(conninfo(dsn)) as connection:
+    with _transaction(dsn) as connection:
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_CREATION,))
-        found = connection.execute(
-            "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace"
-            " WHERE nspname = 'lastseat'"
-        ).fetchone()
+        found = connection.execute(_FOUND, {"owner": owner}).fetchone()
         if found is None:
             ddl = resources.files(__package__).joinpath("schema.sql").read_text("utf-8")
             connection.execute(ddl.encode())
             connection.execute(sql.SQL("COMMENT ON SCHEMA lastseat IS {}").format(SCHEMA_VERSION))
-        elif found[0] != SCHEMA_VERSION:
-            raise SchemaMismatch(f"schema lastseat says {found[0]!r}, not {SCHEMA_VERSION!r}")
+            return
+        version, strangers = found
+        if version != SCHEMA_VERSION:
+            raise SchemaMismatch(f"schema lastseat says {version!r}, not {SCHEMA_VERSION!r}")
+        if strangers:
+            raise SchemaMismatch(
+                f"schema lastseat, or something in it, belongs to {', '.join(strangers)}: neither "
+                "the connecting role nor a superuser nor the database's owner. Drop the schema, "
+                "or call prepare(dsn, owner=...) if that role is meant to own it."
+            )
+
+
+_FOUND = """
+WITH found AS (
+    SELECT oid, nspowner FROM pg_namespace WHERE nspname = 'lastseat'
+), owners AS (
+    SELECT nspowner AS owner FROM found
+    UNION SELECT relowner FROM pg_class JOIN found ON relnamespace = found.oid
+    UNION SELECT proowner FROM pg_proc JOIN found ON pronamespace = found.oid
+    UNION SELECT typowner FROM pg_type JOIN found ON typnamespace = found.oid
+    UNION SELECT oprowner FROM pg_operator JOIN found ON oprnamespace = found.oid
+)
+SELECT obj_description(found.oid, 'pg_namespace'), ARRAY(
+    SELECT rolname::text FROM owners JOIN pg_roles ON pg_roles.oid = owners.owner
+     WHERE NOT rolsuper AND rolname <> current_user AND rolname IS DISTINCT FROM %(owner)s::name
+       AND pg_roles.oid <> (SELECT datdba FROM pg_database WHERE datname = current_database()))
+  FROM found"""
 
 
 def grant(dsn: str, role: str) -> None:
     """Give ``role`` what an attempt needs, and take everything else in the schema from it.
 
     It may read, insert bookings, and raise a resource's version (which is also what entitles it
-    to lock the row). Raises psycopg.Error when there is no such role.
+    to lock the row).
+
+    Raises PrivilegesRemain, having changed nothing, when it could do more all the same; and
+    psycopg.Error when there is no such role.
     """
     statements = (
-        "REVOKE ALL ON ALL TABLES IN SCHEMA lastseat FROM {role}",
+        "REVOKE ALL ON ALL TABLES IN SCHEMA lastseat FROM {role} CASCADE",
+        "REVOKE ALL ON ALL ROUTINES IN SCHEMA lastseat FROM {role} CASCADE",
+        "REVOKE ALL ON SCHEMA lastseat FROM {role} CASCADE",
         "GRANT USAGE ON SCHEMA lastseat TO {role}",
         "GRANT SELECT ON lastseat.resource, lastseat.booking TO {role}",
         "GRANT INSERT (booking_id, resource_id, units) ON lastseat.booking TO {role}",
         "GRANT UPDATE (version) ON lastseat.resource TO {role}",
     )
-    with psycopg.connect(conninfo(dsn)) as connection:
+    with _transaction(dsn) as connection:
         for statement in statements:
             connection.execute(sql.SQL(statement).format(role=sql.Identifier(role)))
+        more = [found for (found,) in connection.execute(_EXCESS, {"role": role}).fetchall()]
+        if more:
+            raise PrivilegesRemain(f"{role!r} still has {', '.join(more)}")
+
+
+_EXCESS = """
+SELECT privilege || ' on ' || relname
+  FROM pg_class, unnest(ARRAY['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER'])
+       AS privilege
+ WHERE relnamespace = 'lastseat'::regnamespace AND relkind = 'r'
+   AND has_table_privilege(%(role)s, pg_class.oid, privilege)
+UNION ALL
+SELECT privilege || ' on ' || relname || '.' || attname
+  FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped,
+       unnest(ARRAY['INSERT', 'UPDATE', 'REFERENCES']) AS privilege
+ WHERE relnamespace = 'lastseat'::regnamespace AND relkind = 'r'
+   AND has_column_privilege(%(role)s, pg_class.oid, attnum, privilege)
+   AND NOT has_table_privilege(%(role)s, pg_class.oid, privilege)
+   AND (relname, attname, privilege) NOT IN (
+       ('resource', 'version', 'UPDATE'), ('booking', 'booking_id', 'INSERT'),
+       ('booking', 'resource_id', 'INSERT'), ('booking', 'units', 'INSERT'))
+UNION ALL
+SELECT 'EXECUTE on ' || proname
+  FROM pg_proc
+ WHERE pronamespace = 'lastseat'::regnamespace
+   AND has_function_privilege(%(role)s, pg_proc.oid, 'EXECUTE')
+UNION ALL
+SELECT 'CREATE on schema lastseat' WHERE has_schema_privilege(%(role)s, 'lastseat', 'CREATE')"""
+
+
+@contextmanager
+def _transaction(dsn: str) -> Iterator[psycopg.Connection[TupleRow]]:
+    """A transaction of the owner's, in which no name means anything but what is written here."""
+    with psycopg.connect(conninfo(dsn), autocommit=True) as connection:
+        connection.execute(BEGIN)
+        version = connection.info.server_version
+        connection.execute(local(version, math.inf, lock_seconds=_LOCK_SECONDS).encode())
+        yield connection
+        connection.execute("COMMIT")
 
 
 def declare(dsn: str, resource_id: str, capacity: int) -> None:

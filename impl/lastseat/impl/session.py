@@ -10,6 +10,7 @@ from psycopg.rows import TupleRow
 from lastseat.impl.classify import Evidence, Phase
 from lastseat.impl.connection import TimedConnection
 from lastseat.impl.deadline import Deadline, DeadlineExpired
+from lastseat.impl.settings import opening
 
 Parameters = tuple[object, ...]
 
@@ -57,8 +58,10 @@ class Session:
         self.phase = Phase.BEFORE_COMMIT
 
     def begin(self) -> None:
-        """Open a transaction, READ COMMITTED whatever the server's default is."""
-        self._expect("BEGIN", self._turn("BEGIN ISOLATION LEVEL READ COMMITTED"), OPEN)
+        """Open a transaction that no default of the role, the database or the session can break."""
+        connection = self._live()
+        statements = opening(connection.info.server_version, connection.deadline.remaining)
+        self._expect("BEGIN", self._turn(statements), OPEN)
 
     def row(self, sql: str, params: Parameters) -> TupleRow | None:
         """The only row of a query, or None."""
