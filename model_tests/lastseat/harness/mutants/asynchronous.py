@@ -24,7 +24,7 @@ from lastseat.harness.mutants.caller import (
     Inconsistent,
 )
 from lastseat.harness.mutants.conforming import IF_ROOM, INSERT
-from lastseat.harness.mutants.schema import COUNTED, declare
+from lastseat.harness.mutants.schema import COUNTED
 from lastseat.impl.connection import conninfo
 
 __all__ = ["AUDIT", "IDS", "Expiring", "Guarded", "declare", "prepare"]
@@ -32,6 +32,7 @@ __all__ = ["AUDIT", "IDS", "Expiring", "Guarded", "declare", "prepare"]
 IDS = "text"
 AUDIT = COUNTED.audit
 prepare = COUNTED.prepare
+declare = COUNTED.declare
 
 _OWN = "SELECT resource_id, units FROM booking WHERE booking_id = %s"
 

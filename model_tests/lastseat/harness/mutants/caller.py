@@ -13,7 +13,7 @@ import psycopg
 from attrs import define
 from psycopg.pq import TransactionStatus
 
-from lastseat.harness.mutants.schema import Schema, declare
+from lastseat.harness.mutants.schema import Schema
 from lastseat.impl.connection import TimedConnection, conninfo
 from lastseat.impl.deadline import Deadline, DeadlineExpired
 
@@ -173,12 +173,12 @@ class Factory:
     """What ``lastseat verify package.module:name`` calls, with the schema that goes with it."""
 
     IDS = "text"
-    declare = staticmethod(declare)
 
     def __init__(self, mechanism: Mechanism, schema: Schema, *promises: str) -> None:
         self.__doc__ = mechanism.__doc__
         self.mechanism = mechanism
         self.prepare = schema.prepare
+        self.declare = schema.declare
         self.AUDIT = schema.audit
         self.PROMISES = promises
 

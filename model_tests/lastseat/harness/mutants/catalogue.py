@@ -432,6 +432,96 @@ CONFORMING: tuple[Mutant, ...] = (
         "conforming:insert_then_lock",
         "inserts, and locks the resource then: legal, but two of them deadlock",
     ),
+    _right(
+        "serializable-without-key",
+        "right.isolation:serializable_without_key",
+        "as serializable, and no key keeps one id from being booked twice",
+    ),
+    _right(
+        "repeatable-read",
+        "right.isolation:repeatable_read",
+        "writes the counter back under REPEATABLE READ, and tells who was overtaken",
+    ),
+    _right(
+        "nowait",
+        "right.locking:nowait",
+        "locks with NOWAIT: a resource that is locked is a conflict",
+    ),
+    _right(
+        "lock-timeout",
+        "right.locking:lock_timeout",
+        "waits for a lock for a second, and tells of a conflict then",
+    ),
+    _right(
+        "skip-locked",
+        "right.locking:skip_locked",
+        "takes a row for each unit, past those that others have locked",
+    ),
+    _right(
+        "merge",
+        "right.arbiters:merge",
+        "moves the counter by MERGE",
+    ),
+    _right(
+        "exclusion",
+        "right.arbiters:exclusion",
+        "asks for the next free places, guarded by an exclusion constraint",
+    ),
+    _right(
+        "counting-trigger",
+        "right.arbiters:counting_trigger",
+        "inserts in a transaction of its own; a trigger counts, and a CHECK decides",
+    ),
+    _right(
+        "deferred-trigger",
+        "right.arbiters:deferred_trigger",
+        "lets a deferred trigger lock the resource and sum up at COMMIT",
+    ),
+    _right(
+        "procedure",
+        "right.arbiters:procedure",
+        "calls one procedure, which locks, looks and inserts",
+    ),
+    _right(
+        "procedure-that-commits",
+        "right.arbiters:procedure_that_commits",
+        "calls one procedure, which commits by itself",
+    ),
+    _right(
+        "made-up-values",
+        "right.values:made_up_values",
+        "makes up a row's id, a time and a savepoint's name in every attempt",
+    ),
+    _right(
+        "outbox",
+        "right.values:outbox",
+        "leaves a message for others in the same transaction",
+    ),
+    _right(
+        "notifying",
+        "right.values:notifying",
+        "listens to what others book on its own connection, and notifies them",
+    ),
+    _right(
+        "look-first",
+        "right.values:look_first",
+        "turns callers away after a look, in a transaction of its own",
+    ),
+    _right(
+        "pipelined",
+        "right.connections:pipelined",
+        "sends BEGIN, the statements and COMMIT in one go",
+    ),
+    _right(
+        "two-phase",
+        "right.connections:two_phase",
+        "commits in two phases, and rolls back what is prepared when it is not sure",
+    ),
+    _right(
+        "pooled",
+        "right.connections:Pool",
+        "borrows its connections from psycopg_pool",
+    ),
 )
 
 CANARIES: tuple[Mutant, ...] = tuple(m for m in MUTANTS if m.name in {"X03", "X39", "X48"})

