@@ -113,7 +113,7 @@ def deferred_trigger(db: Database, booking: str, resource: str, units: int) -> A
 
 
 _PROCEDURE = """
-CREATE OR REPLACE PROCEDURE book(booking_ text, resource_ text, units_ bigint, INOUT said text)
+CREATE OR REPLACE PROCEDURE book(booking_ text, resource_ text, units_ bigint, OUT said text)
 LANGUAGE plpgsql AS $$ BEGIN said := attempt(booking_, resource_, units_); END $$;"""
 _COMMITTING = _PROCEDURE.replace("END $$", "COMMIT; END $$")
 
