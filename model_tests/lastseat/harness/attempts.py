@@ -16,6 +16,15 @@ class Attempt:
     client: str
     request: Request
     invoked: float
+    """When it began, by the monotonic clock, which the client's deadline follows."""
+    began: float
+    """The same by the loop's clock, which stands while nothing runs."""
+    given: float
+    """Its deadline, in seconds."""
+    took: float | None = None
+    """Seconds from its invocation to its end, by the monotonic clock."""
+    silenced: bool = False
+    """Whether a fault met it that its client learns of only by its own deadline."""
     answer: Answer | None = None
     raised: Raised | None = None
     emitted_at: int | None = None
@@ -23,6 +32,11 @@ class Attempt:
     """Has one of its turns been released?"""
     hung: bool = False
     fenced: bool = False
+
+    @property
+    def out_of_time(self) -> bool:
+        """Whether its deadline had expired when it ended."""
+        return self.took is not None and self.took >= self.given
 
     @property
     def running(self) -> bool:

@@ -15,6 +15,7 @@ from lastseat.harness.judge.verdict import Finding, Judged
 from lastseat.harness.paste import pack
 from lastseat.harness.record import Recorded
 from lastseat.harness.registry import typed
+from lastseat.harness.repetition import undisturbed
 from lastseat.harness.run import Run
 from lastseat.harness.scenario import Scenario
 from lastseat.harness.schedule.coverage import Coverage
@@ -28,6 +29,7 @@ from lastseat.harness.verdict import Verdict
 from lastseat.harness.ways import Ways
 from lastseat.harness.witness import Witness
 
+NOT_JUDGED = Judged((), None, ())
 _ENOUGH_RULES = 3
 _SHRINKING = 10.0  # seconds at most
 _TRIES = 5
@@ -86,6 +88,8 @@ class Campaign:
     convicted: list[Convicted] = Factory(list)
     disagreements: list[str] = Factory(list)
     not_judged: set[str] = Factory(set)
+    disturbed: list[str] = Factory(list)
+    """Why runs were not judged, where none came about undisturbed."""
     sweeps: dict[str, Sweep] = Factory(dict)
     """Kept where several campaigns sweep the same schedules on one stage."""
     diverged: int = 0
@@ -103,8 +107,13 @@ class Campaign:
         """Every interleaving with at most so many preemptions, until one is illegal; ``on``: also
         after that."""
         coverage = Coverage() if coverage is None else coverage
-        for run in interleavings(lambda: Run(self.stage, scenario), preemptions, coverage):
+
+        def disturbed(run: Run) -> bool:
             run.finish()
+            return run.disturbed is not None
+
+        runs = interleavings(lambda: Run(self.stage, scenario), preemptions, coverage, disturbed)
+        for run in runs:
             legal = self._keep(self.judge(run))
             coverage.outcomes[ending(run)] += 1
             if not legal and not on:
@@ -115,12 +124,12 @@ class Campaign:
     def warm_up(self, scenario: Scenario) -> None:
         """One schedule, client after client; raises AdapterError if one goes around the gate, or
         does not get in."""
-        run = Run(self.stage, scenario)
-        ways = Ways(self.stage.gate, self.stage.backends, self.stage.loop)
-        to_the_end(run)
-        ways.check()
-        ways.check_passwords()
-        run.finish()
+        for run in undisturbed(lambda: Run(self.stage, scenario)):
+            ways = Ways(self.stage.gate, self.stage.backends, self.stage.loop)
+            to_the_end(run)
+            ways.check()
+            ways.check_passwords()
+            run.finish()
         self._keep(self.judge(run))
 
     def fault_sweep(
@@ -208,6 +217,10 @@ class Campaign:
     def _judge(self, run: Run) -> tuple[Recorded, Judged]:
         recorded = record.close(run, seed=self.seed)
         record.write(recorded, self.out, "current")
+        if run.disturbed is not None:
+            self.disturbed.append(run.disturbed)
+            self.progress()
+            return recorded, NOT_JUDGED
         judged = recorded.judged()
         self.witness.take(run)
         self.not_judged.update(judged.not_judged)
@@ -262,6 +275,8 @@ class Campaign:
         """Why this cannot pass, though nothing illegal was found."""
         for words in self.disagreements:
             yield f"the judges disagree, which is a fault of lastseat: {words}"
+        if self.disturbed:
+            yield f"{len(self.disturbed)} runs were not judged: {self.disturbed[-1]}"
         if self.diverged:
             yield f"{self.diverged} schedules could not be brought about again"
         yield from sorted(self.not_judged)

@@ -13,6 +13,7 @@ from typing import Generic, Protocol, TypeVar
 from attrs import define, field, frozen
 
 from lastseat.harness.ending import ending
+from lastseat.harness.repetition import undisturbed
 from lastseat.harness.run import Run
 from lastseat.harness.scenario import Scenario
 from lastseat.harness.schedule.classes import run_task
@@ -136,9 +137,9 @@ def run_one(scenario: Scenario, task: Task, case: str, twice: bool, venue: Venue
     """Run a task's schedule and judge it."""
     found = Found()
     with venue.campaign(case, found) as campaign:
-        run = Run(campaign.stage, scenario)
-        trace = run_task(run, task)
-        run.finish()
+        for run in undisturbed(lambda: Run(campaign.stage, scenario)):
+            trace = run_task(run, task)
+            run.finish()
         campaign.judge_and_keep(run)
         ended = ending(run)
         repeated = not twice or _repeats(run, campaign.stage, scenario, ended)
@@ -160,5 +161,6 @@ def _repeats(run: Run, stage: Stage, scenario: Scenario, ended: str) -> bool:
             again.finish()
             continue
         again.finish()
-        return ending(again) == ended
+        if again.disturbed is None:
+            return ending(again) == ended
     return False

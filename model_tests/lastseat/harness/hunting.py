@@ -17,6 +17,7 @@ from attrs import Factory, define, field, frozen
 from lastseat.harness.aftermath import LATE, NEVER, aftermath
 from lastseat.harness.campaign import Campaign
 from lastseat.harness.faults import FAULTS
+from lastseat.harness.repetition import undisturbed
 from lastseat.harness.run import Run
 from lastseat.harness.scenario import CLIENTS, SCENARIOS, Scenario
 from lastseat.harness.schedule.decision import Decision, Step
@@ -141,12 +142,14 @@ def hunt(numbers: Sequence[int], seed: int, end: float, venue: Venue) -> Hunted:
 def _run(number: int, seed: int, campaign: Campaign, hunted: Hunted) -> Run:
     draw = Random(f"{seed}-{number}")
     quarry = Quarry.drawn(draw)
-    run = Run(campaign.stage, quarry.scenario)
-    world = Struck(run, draw, quarry.faults)
-    STRATEGIES[quarry.strategy](world, draw, LENGTH)
-    if world.struck:
-        aftermath(run)
-    run.finish()
+    before = draw.getstate()
+    for run in undisturbed(lambda: Run(campaign.stage, quarry.scenario)):
+        draw.setstate(before)
+        world = Struck(run, draw, quarry.faults)
+        STRATEGIES[quarry.strategy](world, draw, LENGTH)
+        if world.struck:
+            aftermath(run)
+        run.finish()
     hunted.runs += 1
     hunted.schedules.add(_digest(run))
     hunted.strategies[quarry.strategy] += 1

@@ -28,9 +28,10 @@ from hypothesis.stateful import (
 
 from lastseat.harness.aftermath import aftermath
 from lastseat.harness.faults import RAISED
+from lastseat.harness.repetition import undisturbed
 from lastseat.harness.run import Run
 from lastseat.harness.scenario import CLIENTS, Scenario
-from lastseat.harness.schedule.decision import START, Decision
+from lastseat.harness.schedule.decision import START, Decision, Step
 from lastseat.harness.schedule.shrink import shrink
 from lastseat.harness.script import Move, act, script_of, without_attempts
 from lastseat.harness.stage import Stage
@@ -224,9 +225,22 @@ class BookingMachine(RuleBasedStateMachine):
         with _no_verdict():
             aftermath(self.run)
             self.run.finish()
+            if self.run.disturbed is not None:
+                steps = self._make_again(self.run.steps[:steps])
             rules = type(self).judge(self.run)
         if rules:
             raise _Found(self.run, steps, rules)
+
+    def _make_again(self, steps: Sequence[Step]) -> int:
+        """Put an undisturbed run of the same moves in the run's place; how many were made."""
+        scene, script = without_attempts(self.run.scenario), script_of(self.run, steps)
+        for run in undisturbed(lambda: Run(self.stage, scene)):
+            act(run, script)
+            made = len(run.steps)
+            aftermath(run)
+            run.finish()
+        self.run = run
+        return made
 
 
 def drive(

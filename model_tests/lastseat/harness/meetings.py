@@ -79,6 +79,15 @@ class Meetings:
         """Has one met this client?"""
         return any(meeting.client == client for meeting in self._met)
 
+    def silence(self, client: str, since: int) -> bool:
+        """Whether a fault has met this client ``since`` then that only its own deadline ends."""
+        return any(m.client == client and m.fault.waits and m.start >= since for m in self._met)
+
+    @property
+    def silent(self) -> bool:
+        """Whether any of them is one that only a deadline ends."""
+        return any(meeting.fault.waits for meeting in self._met)
+
     def ending(self) -> list[Connection]:
         """The connections that a fault ends at once."""
         found = (m.connection for m in self._met if m.fault.at_once)

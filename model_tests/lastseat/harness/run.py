@@ -38,6 +38,10 @@ from lastseat.spec.vocabulary import Answer, Cause, Request
 _REST = 0.5  # seconds in which a connection must come to rest after an answer
 _GLANCE = 0.002
 
+STOOD_STILL = 1.0
+"""Seconds of a run in which nothing ran, up to which its timing can be judged: well within the
+grace of an attempt."""
+
 
 @define
 class Run:
@@ -63,6 +67,9 @@ class Run:
     """Those that have met a client."""
     now: int = field(default=0, init=False)
     """The logical instant of the last event."""
+    disturbed: str | None = field(default=None, init=False)
+    """Why the timing of this run is the harness's own doing, so that the run has to be repeated;
+    None if it is not. Known when the run is finished."""
     _queues: dict[str, deque[Request]] = field(init=False)
     _busy: dict[str, Attempt] = field(factory=dict, init=False)
     _declared: set[str] = field(factory=set, init=False)
@@ -80,8 +87,13 @@ class Run:
     _ended: int = field(default=0, init=False)
     """How many attempts have ended."""
     _shapes: Shapes = field(init=False)
+    _deadlines: Mapping[str, int] = field(factory=dict, init=False)
+    """In milliseconds, of the clients that have less time than others."""
+    _lost: float = field(default=0.0, init=False)
+    """What the loop had lost when the run began."""
 
     def __attrs_post_init__(self) -> None:
+        self._lost = self.stage.loop.lost
         self.names = Names(self.stage.fresh)
         self._shapes = Shapes(self.names.in_order)
         self.sight = Sight(self._tick, self.stage.backends.has_transaction_id, self.stage.known)
@@ -100,7 +112,8 @@ class Run:
         )
         self._queues = {name: deque(asked) for name, asked in self.scenario.attempts.items()}
         self.stage.ready(list(self.scenario.attempts))
-        self.stage.give_time(self.scenario.deadlines)
+        self._deadlines = self.scenario.deadlines
+        self.stage.give_time(self._deadlines)
         self.stage.sessions.touched(self.stage.gate.drain(), self.names.mentioned)
         for resource, capacity in self.scenario.capacities.items():
             self.declare(resource, capacity)
@@ -253,14 +266,18 @@ class Run:
         self.stage.client(client).send("attempt", **self._asked(request))
 
     def _begin(self, client: str, request: Request) -> Attempt:
-        number = 1 + sum(attempt.client == client for attempt in self.attempts)
-        attempt = Attempt(f"{client}-{number}", client, request, time.monotonic())
+        number = 1 + len(self._of(client))
+        began = self.stage.loop.now()
+        name, given = f"{client}-{number}", self._given(client)
+        attempt = Attempt(name, client, request, time.monotonic(), began, given)
         self.attempts.append(attempt)
-        self.events.append(
-            history.Invoke(self._tick(), attempt.name, client, request, _ms(attempt.invoked))
-        )
+        self.events.append(history.Invoke(self._tick(), attempt.name, client, request, _ms(began)))
         self.instep.invoked(attempt.name, request)
         return attempt
+
+    def _of(self, client: str) -> list[Attempt]:
+        """This client's attempts."""
+        return [attempt for attempt in self.attempts if attempt.client == client]
 
     def _asked(self, request: Request) -> dict[str, Any]:
         return {
@@ -308,17 +325,18 @@ class Run:
     def _patience(self) -> float:
         """For how many seconds somebody may still move."""
         grace = GRACE_MS / 1000
-        ends = (a.invoked + self._given(client) + grace for client, a in self._busy.items())
-        return max(grace, max(ends, default=0) - time.monotonic())
+        ends = (attempt.began + attempt.given + grace for attempt in self._busy.values())
+        return max(grace, max(ends, default=0) - self.stage.loop.now())
 
     def _given(self, client: str) -> float:
         """How many seconds the client has for an attempt."""
         if self.stage.unhurried:
             return DAY_MS / 1000
-        return self.scenario.deadlines.get(client, DEADLINE_MS) / 1000
+        return self._deadlines.get(client, DEADLINE_MS) / 1000
 
     def give_time(self) -> None:
         """From now on nobody is in a hurry; who was makes a new connection."""
+        self._deadlines = {}
         self.stage.give_time({}, in_a_run=True)
 
     def _note_overlap(self, client: str) -> None:
@@ -390,7 +408,7 @@ class Run:
         attempt = self._busy.pop(client)
         if isinstance(told, Raised) or told.cause is Cause.INFRASTRUCTURE:
             self.events.extend(self.sight.gave_up(client))
-            if time.monotonic() >= attempt.invoked + self._given(client):
+            if time.monotonic() >= attempt.invoked + attempt.given:
                 # It need not have waited for anything: on a busy machine all takes its time.
                 seen = history.Seen(
                     self._tick(), attempt.name, history.What.DEADLINE, None, history.Phase.CLEANUP
@@ -401,9 +419,13 @@ class Run:
         self.stage.gate.let_pass(client)
 
     def _end(self, attempt: Attempt, told: Answer | Raised) -> None:
+        # A client that is about to connect can be met by silence before its attempt begins.
+        since = max((a.emitted_at or 0 for a in self._of(attempt.client)), default=0)
+        attempt.silenced = self.faults.silence(attempt.client, since)
+        attempt.took = time.monotonic() - attempt.invoked
         attempt.emitted_at = self._tick()
         self._ended += 1
-        ms = _ms(time.monotonic())
+        ms = _ms(self.stage.loop.now())
         if isinstance(told, Raised):
             attempt.raised = told
             self._news.append(f"{attempt.client} gets an exception: {told.message}")
@@ -480,21 +502,28 @@ class Run:
         self.left_behind.update(left_behind(self.stage.gate, self.stage.backends, self.sight))
         self._stale = True
         self.observe()
+        lost = self.stage.loop.lost - self._lost
+        if lost > STOOD_STILL and not self.stage.unhurried:
+            self.disturbed = f"lastseat was not run for {lost:.1f} s: the machine stood still"
+        elif not self.faults.silent:
+            self.stage.lately.append(max((a.took or 0 for a in self.attempts), default=0))
 
     def _outlast(self) -> None:
         """Who waits still, with nobody left who could free the lock, has only its own deadline."""
-        end = time.monotonic() + self._patience()
-        while self._busy and time.monotonic() < end:
-            self.stage.loop.poll(_GLANCE)
+        loop = self.stage.loop
+        end = loop.now() + self._patience()
+        while self._busy and loop.now() < end:
+            loop.poll(_GLANCE)
             self._take_news()
         for name in list(self._busy):
             self._lose(name, "hangs")
 
     def _come_to_rest(self, restless: Callable[[], bool]) -> None:
         """Connections have a moment to let go of what their attempts left on them."""
-        end = time.monotonic() + _REST
-        while restless() and time.monotonic() < end:
-            self.stage.loop.poll(_GLANCE)
+        loop = self.stage.loop
+        end = loop.now() + _REST
+        while restless() and loop.now() < end:
+            loop.poll(_GLANCE)
             self._take_news()
 
 

@@ -6,7 +6,7 @@ It is set once and serves many runs: connections and processes stay, ids are fre
 from __future__ import annotations
 
 import contextlib
-import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -38,6 +38,7 @@ GRACE_MS = 2_000
 DAY_MS = 86_400_000
 """A day: what everybody is given where somebody looks on with a debugger."""
 
+_LATELY = 32
 _GLANCE = 0.005
 """Seconds between two looks at whether a commit waits to be finished, outside of any run."""
 
@@ -72,6 +73,8 @@ class Stage:
     unhurried: bool = False
     """Is nothing timed, for somebody looks on with a debugger?"""
     pace: Pace = field(factory=Pace, init=False)
+    lately: deque[float] = field(factory=lambda: deque(maxlen=_LATELY), init=False)
+    """Seconds that the longest attempt of each of the last runs took, where none was silenced."""
     _holding: bool = field(default=False, init=False)
     """Do commits wait to be finished?"""
 
@@ -119,6 +122,7 @@ class Stage:
     def renew(self, names: Iterable[str]) -> None:
         """Have these clients make new connections, outside of any run."""
         for name in names:
+            self.client(name)  # it may have been ended
             self.connect(name, self._deadlines[name])
             self._say_first_words(name)
 
@@ -127,8 +131,8 @@ class Stage:
         resource, client = self.fresh.id("first-words"), self._clients[name]
         self.declare(resource, 1)
         client.send("attempt", booking_id=resource, resource_id=resource, requested_units=1)
-        end = time.monotonic() + client.patience
-        while self._holding and client.reply is None and time.monotonic() < end:
+        end = self.loop.now() + client.patience
+        while self._holding and client.reply is None and self.loop.now() < end:
             self.loop.poll(_GLANCE)
             for pid in self.backends.committing(self.backends.here()):
                 self.backends.cancel(pid)

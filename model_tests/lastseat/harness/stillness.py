@@ -89,8 +89,8 @@ class Stillness:
             else:
                 self._look()
                 pause = min(pause * 2, _SLOWEST_LOOK)
-                end = end or time.monotonic() + patience()
-                if time.monotonic() > end:
+                end = end or self.loop.now() + patience()
+                if self.loop.now() > end:
                     return False
 
     def _something_comes(self, within: float) -> bool:

@@ -8,24 +8,30 @@ some are drawn, the second at a place that is reached behind the first.
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from random import Random
 
 from attrs import define, evolve, field, frozen
 
 from lastseat.harness.aftermath import LATE, NEVER, SPARE, SPARE_CAPACITY, aftermath
+from lastseat.harness.attempts import Attempt
 from lastseat.harness.faults import FAULTS
+from lastseat.harness.repetition import undisturbed
 from lastseat.harness.run import Run
 from lastseat.harness.scenario import Scenario
 from lastseat.harness.schedule.decision import RELEASE, START, Decision, Diverged
 from lastseat.harness.schedule.interleavings import round_robin, to_the_end
 from lastseat.harness.script import Move, script_of
-from lastseat.harness.stage import Stage
+from lastseat.harness.stage import DEADLINE_MS, Stage
 
 HASTE_MS = 150
-"""What a client is given that is to be met by silence; doubled when that was too little."""
+"""What a client is given at least that is to be met by silence."""
+_LONGEST_HASTE_MS = 2400
+_USUAL_TIMES = 4
+"""So many times what attempts take on this machine it is given."""
 
-_TRIES = 4
+_TRIES = 5
 _SECONDS = 3
 """So many second faults are tried behind a first one."""
 _LATER = frozenset({LATE, NEVER})
@@ -108,10 +114,10 @@ class Sweep:
 
     def _find_places(self) -> Run:
         """Run the schedule without a fault, and see where one can strike."""
-        plain = Run(self.stage, self._all_hasty(), notes_faults=True)
-        self.base(plain)
-        self._first = list(self._positions(plain, since=0))
-        plain.finish()
+        for plain in undisturbed(lambda: Run(self.stage, self._all_hasty(), notes_faults=True)):
+            self.base(plain)
+            self._first = list(self._positions(plain, since=0))
+            plain.finish()
         return plain
 
     def reached(self) -> frozenset[str]:
@@ -141,30 +147,49 @@ class Sweep:
     def _meet(self, position: Position) -> Run:
         """Run the prefix, let the fault happen, and see what becomes of everybody.
 
-        A client that was given too little time to get there is given more.
+        It is run again with more time where a client had too little to get there, or where the
+        short deadline, which is for the attempt that the fault meets, ended another one.
         """
-        haste = HASTE_MS
+        haste = self._haste()
         for _ in range(_TRIES):
             deadlines = dict.fromkeys(position.hasty, haste)
-            hasty = evolve(self.scenario, deadlines=deadlines)
-            run = Run(self.stage, hasty, notes_faults=True)
-            try:
-                follow(run, position.moves)
-            except Diverged:
-                haste *= 2
-                aftermath(run)
-                run.finish()
-                # Where the places were found everybody's connections were new. On older ones some
-                # drivers say less: what they have prepared.
-                self.stage.renew(self.scenario.attempts)
-            else:
-                break
-        else:
-            self._diverged += 1
-            return run
+            run = Run(self.stage, evolve(self.scenario, deadlines=deadlines), notes_faults=True)
+            came_about = self._run(run, position)
+            hurried = haste < _LONGEST_HASTE_MS and any(map(_hurried, run.attempts))
+            if came_about and run.disturbed is None and not hurried:
+                return run
+            haste = min(haste * (4 if hurried else 2), _LONGEST_HASTE_MS)
+            # Where the places were found everybody's connections were new. On older ones some
+            # drivers say less: what they have prepared.
+            self.stage.renew(self.scenario.attempts)
+        self._diverged += not came_about
+        return run
+
+    def _run(self, run: Run, position: Position) -> bool:
+        """Whether the position came about; the run is finished in any case."""
+        try:
+            follow(run, position.moves)
+        except Diverged:
+            aftermath(run)
+            run.finish()
+            return False
         self.ending(run, position.fate)
         run.finish()
-        return run
+        return True
+
+    def _haste(self) -> int:
+        """What a client is given on this machine, as it is now; one of few values, since a client
+        connects anew for each other one."""
+        usual_ms = 1000 * statistics.median(self.stage.lately or [0])
+        haste = HASTE_MS
+        while haste < min(_USUAL_TIMES * usual_ms, _LONGEST_HASTE_MS):
+            haste *= 2
+        return haste
+
+
+def _hurried(attempt: Attempt) -> bool:
+    """Whether a short deadline has ended it that was meant for another attempt."""
+    return attempt.out_of_time and not attempt.silenced and attempt.given * 1000 < DEADLINE_MS
 
 
 def _strikes(before: Sequence[Move], met: Iterable[Decision]) -> Iterator[Position]:

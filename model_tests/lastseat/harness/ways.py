@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from attrs import Factory, define
 
 from lastseat.harness.gate.backends import Backends
@@ -30,9 +28,9 @@ class Ways:
 
     def check(self) -> None:
         """Raises AdapterError if somebody is in the database who did not come through the gate."""
-        end = time.monotonic() + _LINGER
+        end = self.loop.now() + _LINGER
         while around := self.backends.here() - self._before - self._through_the_gate():
-            if time.monotonic() > end:
+            if self.loop.now() > end:
                 count = "a connection" if len(around) == 1 else f"{len(around)} connections"
                 raise AdapterError(
                     f"{count} to the database did not come through the gate",

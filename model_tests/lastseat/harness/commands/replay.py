@@ -17,6 +17,7 @@ from lastseat.harness.paste import PREFIX, unpack
 from lastseat.harness.postgres import open_where_commits_meet
 from lastseat.harness.record import Schedule
 from lastseat.harness.registry import built_in, resolve, typed
+from lastseat.harness.repetition import undisturbed
 from lastseat.harness.run import Run
 from lastseat.harness.scenario import warm_up
 from lastseat.harness.schedule.decision import FINISH, Diverged
@@ -121,20 +122,28 @@ def _chosen(args: argparse.Namespace, recorded: str) -> Implementation:
     return chosen
 
 
+def _made_again(run: Run, schedule: Schedule) -> Diverged | None:
+    """Make the recorded moves; where that did not work."""
+    try:
+        replay_strictly(run, schedule.steps)
+    except Diverged as diverged:
+        to_the_end(run)  # the clients are needed for the next time
+        return diverged
+    return None
+
+
 def _replay(schedule: Schedule, campaign: Campaign, times: int, *, shrink: bool) -> Verdict:
     """So many times; tells how often it came about, and what was illegal."""
     console = shared.console()
     hits, illegal = 0, 0
     for number in range(1, times + 1):
-        run = Run(campaign.stage, schedule.scenario)
-        try:
-            replay_strictly(run, schedule.steps)
-        except Diverged as diverged:
-            console.print(f"time {number}: diverged: {escape(str(diverged))}")
-            to_the_end(run)  # the clients are needed for the next time
+        diverged = None
+        for run in undisturbed(lambda: Run(campaign.stage, schedule.scenario)):
+            diverged = _made_again(run, schedule)
             run.finish()
+        if diverged is not None:
+            console.print(f"time {number}: diverged: {escape(str(diverged))}")
             continue
-        run.finish()
         hits += 1
         illegal += not campaign.judge_and_keep(run)
         if illegal == 1 and shrink:
@@ -145,4 +154,6 @@ def _replay(schedule: Schedule, campaign: Campaign, times: int, *, shrink: bool)
         show(convicted)
         report.show_conviction(convicted, console)
         return Verdict.VIOLATION
-    return Verdict.PASS if hits else Verdict.INCONCLUSIVE
+    for reason in campaign.reasons():
+        console.print(escape(reason))
+    return campaign.verdict() if hits else Verdict.INCONCLUSIVE

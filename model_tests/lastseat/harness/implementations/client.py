@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -261,9 +260,9 @@ class Client:
     def wait(self, within: float | None = None) -> Any:
         """Wait for the result of what was sent, as ``call`` does."""
         within = self.patience if within is None else within
-        end = time.monotonic() + within
+        end = self._loop.now() + within
         while (reply := self.reply) is None:
-            left = end - time.monotonic()
+            left = end - self._loop.now()
             if left <= 0:
                 raise AdapterError(
                     f"{self.name}: no reply to {self._asked} within {within:g} s",
@@ -325,7 +324,9 @@ class Client:
             self._loop.forget(self._transport)
 
     def _last_words(self) -> str:
-        return self._transport.last_words(2.0) or "the adapter closed its standard output"
+        words = self._transport.last_words(2.0)
+        self._loop.excuse()
+        return words or "the adapter closed its standard output"
 
 
 def start(implementation: Implementation, name: str, loop: Loop, log: Path) -> Client:

@@ -19,6 +19,10 @@ PATIENCE = 5.0
 """Seconds after deadline and grace in which an attempt may end before its client is ended."""
 
 _GLANCE = 0.05
+STOOD_STILL = "stood-still"
+"""What the history calls it when nothing ran for a while: the machine stood still, or lastseat."""
+_STILL = 1.0
+"""Seconds of it that clients may feel."""
 
 
 @frozen
@@ -26,6 +30,9 @@ class _Running:
     name: str
     request: Request
     invoked: float
+    """By the monotonic clock, which the client's deadline follows."""
+    began: float
+    """By the loop's clock, which stands while nothing runs."""
     at: int
 
 
@@ -61,9 +68,12 @@ class Load:
     _busy: dict[str, _Running] = Factory(dict)
     _numbers: Counter[str] = Factory(Counter)
     _disturbances: list[Disturbance] = Factory(list)
+    _seen_lost: float = Factory(lambda self: self.loop.lost, takes_self=True)
+    """What the loop had lost when that was last looked at."""
 
     def run(self, until: Callable[[], bool]) -> None:
         """Have every client make one attempt after the other until it is so."""
+        self._come_back()
         while not until():
             for name in self.clients:
                 if name not in self._busy:
@@ -72,6 +82,7 @@ class Load:
 
     def finish(self) -> None:
         """Let everybody come to an end."""
+        self._come_back()
         while self._busy:
             self._take(_GLANCE)
 
@@ -88,7 +99,8 @@ class Load:
         self._numbers[client] += 1
         name = f"{client}-{self._numbers[client]}"
         self.recorder.invoke(name, client, request)
-        self._busy[client] = _Running(name, request, time.monotonic(), self.recorder.now)
+        began = self.loop.now()
+        self._busy[client] = _Running(name, request, time.monotonic(), began, self.recorder.now)
         try:
             self.clients[client].send(
                 "attempt",
@@ -105,6 +117,17 @@ class Load:
         self._disturbances.append(Disturbance(kind, starts))
         return self._disturbances[-1]
 
+    def _come_back(self) -> None:
+        """What the loop has lost by now was lost elsewhere: somebody looked at the server."""
+        self.loop.now()
+        self._seen_lost = self.loop.lost
+
+    def _note_standstill(self) -> None:
+        """A machine that stood still is a disturbance as an outage is: deadlines have passed."""
+        if self.loop.lost - self._seen_lost > _STILL:
+            self.disturbed(STOOD_STILL).over_at = self.recorder.tick()
+        self._seen_lost = self.loop.lost
+
     def fenced(self, attempts: Iterable[str]) -> None:
         """The server processes of these attempts have ended."""
         for name in attempts:
@@ -112,6 +135,7 @@ class Load:
 
     def _take(self, seconds: float, told: list[Answer | Raised] | None = None) -> None:
         self.loop.poll(seconds)
+        self._note_standstill()
         for client in list(self._busy):
             try:
                 reply = self.clients[client].reply
@@ -123,7 +147,7 @@ class Load:
                 self._end(client, answer)
                 if told is not None:
                     told.append(answer)
-            elif time.monotonic() - self._busy[client].invoked > self.limit + PATIENCE:
+            elif self.loop.now() - self._busy[client].began > self.limit + PATIENCE:
                 self._lose(client, "hangs")
 
     def _end(self, client: str, told: Answer | Raised) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,12 +15,14 @@ from lastseat.spec.vocabulary import Answer, Request
 
 class Recorder:
     """One total order of events. An invocation is written before it is passed on to the client, an
-    emission when it was read: the interval in between holds all that the attempt did."""
+    emission when it was read: the interval in between holds all that the attempt did. ``clock``
+    gives seconds: one that stands while nobody reads counts no attempt as late that was not."""
 
-    def __init__(self, path: Path, header: Header) -> None:
+    def __init__(self, path: Path, header: Header, clock: Callable[[], float]) -> None:
         self.path = path
         self.now = 0
-        self._began = time.monotonic()
+        self._clock = clock
+        self._began = clock()
         self._faults: set[tuple[str, int, str | None]] = set()
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("w", encoding="utf-8")
@@ -86,7 +88,7 @@ class Recorder:
         self._file.flush()
 
     def _ms(self) -> float:
-        return round((time.monotonic() - self._began) * 1000, 1)
+        return round((self._clock() - self._began) * 1000, 1)
 
     def _write(self, line: Header | Event) -> None:
         self._file.write(history.encode(line) + "\n")

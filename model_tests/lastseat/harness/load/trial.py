@@ -209,7 +209,7 @@ def record(
     trial = Trial(path)
     deadline, limit = stand.deadline_ms / 1000, (stand.deadline_ms + GRACE_MS) / 1000
     demand = Demand(stock, stand.fresh, rng)
-    with Recorder(path, header) as recorder, ThreadPoolExecutor(1) as executor:
+    with Recorder(path, header, stand.loop.now) as recorder, ThreadPoolExecutor(1) as executor:
         load = Load(stand.clients, stand.hire, stand.loop, recorder, demand, deadline, limit)
         recording = Recording(stand, load, trial, rng, executor, progress)
         began = time.monotonic()

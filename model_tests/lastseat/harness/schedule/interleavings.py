@@ -28,20 +28,28 @@ class _Prefix:
 
 
 def interleavings(
-    world: Callable[[], W], preemptions: int | None, coverage: Coverage
+    world: Callable[[], W],
+    preemptions: int | None,
+    coverage: Coverage,
+    again: Callable[[W], bool] = lambda _: False,
 ) -> Iterator[W]:
     """Run every schedule with at most so many preemptions (None: all); yields each finished world.
 
-    ``world`` must set the same scenario afresh each time.
+    ``world`` must set the same scenario afresh each time. ``again`` is asked of each finished world
+    whether its schedule has to be run once more, because what was seen there says nothing.
     """
     prefixes: list[_Prefix] = [_Prefix((), 0)]
     while prefixes:
         prefix = prefixes.pop()
         coverage.remaining = len(prefixes)
-        run = _follow(world, prefix.taken, coverage)
+        for _ in range(_TRIES):
+            run = _follow(world, prefix.taken, coverage)
+            branches = list(_complete(run, prefix, preemptions)) if run is not None else []
+            if run is None or not again(run):
+                break
         if run is None:
             continue
-        prefixes.extend(_complete(run, prefix, preemptions))
+        prefixes.extend(branches)
         coverage.schedules += 1
         coverage.remaining = len(prefixes)
         yield run
