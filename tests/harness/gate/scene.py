@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 from lastseat.harness.asking import Asking
-from lastseat.harness.faults import Place
+from lastseat.harness.faults import Constraint, Place
 from lastseat.harness.gate.backends import Backends
 from lastseat.harness.gate.connection import Connection
 from lastseat.harness.gate.events import GateEvent
@@ -133,7 +133,13 @@ class Scene:
             turns.append(str(waiting.held[0]))
             waiting.release()
 
-    def place(self, connection: Connection, *, hasty: bool = True) -> Place:
+    def place(
+        self,
+        connection: Connection,
+        *,
+        hasty: bool = True,
+        violated: Callable[[str], Constraint | None] = lambda _: None,
+    ) -> Place:
         """Where a fault may strike, in the middle of what somebody does on this connection."""
         return Place(
             connection.client,
@@ -143,7 +149,7 @@ class Scene:
             busy=True,
             begins=False,
             hasty=hasty,
-            violated=lambda _: None,
+            violated=violated,
         )
 
     def of(self, kind: type[E]) -> list[E]:

@@ -10,7 +10,14 @@ from __future__ import annotations
 from lastseat.harness.faults.fault import Arrives, Fault, Place, Tells, server_works, turn_waits
 from lastseat.harness.gate import treatment
 from lastseat.harness.gate.connection import Connection
-from lastseat.harness.gate.events import Answered, Broken, Sent, Undelivered, Withheld
+from lastseat.harness.gate.events import (
+    Answered,
+    Broken,
+    GateEvent,
+    Sent,
+    Undelivered,
+    Withheld,
+)
 from lastseat.harness.gate.treatment import Then, Treatment
 
 
@@ -50,6 +57,33 @@ def _outwait(place: Place) -> None:
     place.connection.outwaited = True
 
 
+def _is_unheard(event: GateEvent) -> bool:
+    """Whether the server's answer was kept from the client, or came too late for it anyway."""
+    match event:
+        case Broken(by="client", turn=turn):
+            return turn is not None
+        case Answered(delivered=delivered):
+            return not delivered
+    return False
+
+
+_ITS_OWN_LIMITS = frozenset({"57014", "55P03"})
+"""What the server answers to a client's CancelRequest, or at its statement or lock timeout."""
+
+
+def _is_outwaited(event: GateEvent) -> bool:
+    """Whether a client has ended its wait: it left, or had the server end it.
+
+    Nobody else ends it: the lock is held until then.
+    """
+    match event:
+        case Broken(by="client" | "server", turn=turn):
+            return turn is not None
+        case Answered(answer=answer):
+            return answer.error is not None and answer.error.sqlstate in _ITS_OWN_LIMITS
+    return False
+
+
 def _hasty(place: Place) -> bool:
     return place.hasty and turn_waits(place)
 
@@ -73,8 +107,8 @@ SILENT = (
         "a cable that is cut while the server works, one way",
         _hasty,
         _stall_answer,
-        lambda event: isinstance(event, Answered) and not event.delivered,
-        "the server has answered, and nothing was said to the client until it gave up",
+        _is_unheard,
+        "the server has answered, or was at work still, when the client gave up unanswered",
         Arrives.IN_TIME,
         Tells.NOTHING,
         waits=True,
@@ -85,10 +119,11 @@ SILENT = (
         "somebody who holds the row while he thinks",
         lambda place: place.hasty and server_works(place),
         _outwait,
-        lambda event: isinstance(event, Broken) and event.by == "client" and bool(event.turn),
-        "the client has left while the server was waiting for it",
+        _is_outwaited,
+        "the client has left while the server was waiting, or has had the server end the wait",
         Arrives.IN_TIME,
         Tells.NOTHING,
+        breaks=False,
         waits=True,
     ),
     Fault(

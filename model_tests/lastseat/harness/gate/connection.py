@@ -348,7 +348,7 @@ class Connection:
     def _answered(self, flight: Flight) -> None:
         answer = flight.answer()
         self.status = answer.status or self.status
-        self.finishing = False
+        self.finishing = self.outwaited = False
         self.failed_until_sync = flight.failed_until_sync or (
             self.failed_until_sync and flight.turn.ends_with != "S"
         )

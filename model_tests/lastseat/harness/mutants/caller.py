@@ -174,18 +174,27 @@ class Factory:
 
     IDS = "text"
 
-    def __init__(self, mechanism: Mechanism, schema: Schema, *promises: str) -> None:
+    def __init__(
+        self,
+        mechanism: Mechanism,
+        schema: Schema,
+        *promises: str,
+        database: type[Database] = Database,
+    ) -> None:
         self.__doc__ = mechanism.__doc__
         self.mechanism = mechanism
+        self.database = database
         self.prepare = schema.prepare
         self.declare = schema.declare
         self.AUDIT = schema.audit
         self.PROMISES = promises
 
     def __call__(self, dsn: str, deadline_seconds: float) -> Caller:
-        return Caller(self.mechanism, Database(dsn, deadline_seconds))
+        return Caller(self.mechanism, self.database(dsn, deadline_seconds))
 
 
-def caller(schema: Schema, *promises: str) -> Callable[[Mechanism], Factory]:
+def caller(
+    schema: Schema, *promises: str, database: type[Database] = Database
+) -> Callable[[Mechanism], Factory]:
     """Makes a factory of a mechanism."""
-    return lambda mechanism: Factory(mechanism, schema, *promises)
+    return lambda mechanism: Factory(mechanism, schema, *promises, database=database)

@@ -418,6 +418,16 @@ CONFORMING: tuple[Mutant, ...] = (
         "updates the counter and inserts the row in one statement of its own",
     ),
     _right(
+        "cancels-first",
+        "conforming:cancels_first",
+        "as guarded-update; at its deadline it has the server cancel, and closes the connection",
+    ),
+    _right(
+        "hangs-up-at-once",
+        "conforming:hangs_up_at_once",
+        "as guarded-update; at any error it resets the connection at once",
+    ),
+    _right(
         "server-function",
         "conforming:server_function",
         "calls one function, which locks, looks and inserts",

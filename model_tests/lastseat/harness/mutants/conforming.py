@@ -11,6 +11,7 @@ from lastseat.harness.mutants.caller import (
     Inconsistent,
     caller,
 )
+from lastseat.harness.mutants.leaving import CancelsFirst, HangsUp
 from lastseat.harness.mutants.schema import CHECKED, COUNTED, ROWS
 
 CAPACITY = "SELECT capacity FROM resource WHERE id = %s"
@@ -42,6 +43,13 @@ def lock_then_sum(db: Database, booking: str, resource: str, units: int) -> Answ
         return db.rollback(REJECTED)
     db.execute(INSERT, booking, resource, units)
     return db.commit()
+
+
+cancels_first = caller(COUNTED, database=CancelsFirst)(guarded_update.mechanism)
+"""The same; at its deadline it asks the server to cancel, and closes the connection then."""
+
+hangs_up_at_once = caller(COUNTED, database=HangsUp)(guarded_update.mechanism)
+"""The same; at any error it resets the connection."""
 
 
 @caller(ROWS)
