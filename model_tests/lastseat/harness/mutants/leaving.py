@@ -41,7 +41,8 @@ class HangsUp(Database):
             descriptor = self.connection.pgconn.socket
             with socket.socket(fileno=os.dup(descriptor)) as wire:
                 wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            # Closes the socket, of which libpq is left a descriptor that leads nowhere.
-            with open(os.devnull) as nowhere:
-                os.dup2(nowhere.fileno(), descriptor)
+            # Closes the socket; libpq is left with a descriptor that leads nowhere.
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            os.dup2(nowhere, descriptor)
+            os.close(nowhere)
         super().close()
