@@ -36,15 +36,17 @@ def test_a_folder_goes_when_its_lock_is_free(base: Path) -> None:
     assert list(base.iterdir()) == []
 
 
-@pytest.mark.parametrize("holds", ["nothing", "data"])
-def test_a_folder_without_a_lock_goes(base: Path, holds: str) -> None:
+def test_an_empty_folder_without_a_lock_goes(base: Path) -> None:
     """Its creator died before it took the lock, or its remover after it had given it up."""
-    left = base / (folder.PREFIX + "left")
-    left.mkdir()
-    if holds == "data":
-        (left / "data").mkdir()
+    (base / (folder.PREFIX + "left")).mkdir()
     folder.sweep()
     assert list(base.iterdir()) == []
+
+
+def test_a_folder_with_content_and_no_lock_is_not_ours(base: Path) -> None:
+    (base / (folder.PREFIX + "notes") / "data").mkdir(parents=True)
+    assert folder.sweep() == []
+    assert (base / (folder.PREFIX + "notes") / "data").exists()
 
 
 def test_what_has_another_name_or_is_no_folder_stays(base: Path) -> None:
@@ -114,7 +116,7 @@ def test_a_removal_that_was_interrupted_is_finished_by_the_next_sweep(
 ) -> None:
     dead = deserted(base)
     with monkeypatch.context() as broken:
-        broken.setattr(folder.shutil, "rmtree", lambda *_, **__: None)
+        broken.setattr(folder, "_empty", lambda *_, **__: None)
         folder.sweep()
     assert (dead / "data").exists()
     folder.sweep()
@@ -124,25 +126,29 @@ def test_a_removal_that_was_interrupted_is_finished_by_the_next_sweep(
 @pytest.mark.parametrize(
     ("line", "removed"),
     [
-        ("{key} 7 600 56 {pid} 0 0", True),
-        ("{key} 7 600 56 {pid} 0 1", False),  # somebody is attached
-        ("{key} 7 600 56 999 0 0", False),  # the number is used again
-        ("1 7 600 56 {pid} 0 0", False),
-        ("{key} 8 600 56 {pid} 0 0", False),
+        ("{key} 7 600 56 {pid} 0 0 {uid}", True),
+        ("{key} 7 600 56 {pid} 0 1 {uid}", False),  # somebody is attached
+        ("{key} 7 600 56 999 0 0 {uid}", False),  # the number is used again
+        ("1 7 600 56 {pid} 0 0 {uid}", False),
+        ("{key} 8 600 56 {pid} 0 0 {uid}", False),
+        ("{key} 7 600 56 {pid} 0 0 4711", False),  # another user's
     ],
 )
 @pytest.mark.parametrize("sign", ["", "-"])
 def test_only_the_dead_servers_own_segment_is_removed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, removed: bool, sign: str
+    base: Path, monkeypatch: pytest.MonkeyPatch, line: str, removed: bool, sign: str
 ) -> None:
     key, pid = 3_000_000_000, 1234
-    pid_file = tmp_path / "postmaster.pid"
-    pid_file.write_text(f"{sign}{pid}\n/data\n0\n5432\n/tmp\n127.0.0.1\n {key} 7\nready\n")
-    table = tmp_path / "shm"
+    dead = deserted(base)
+    (dead / "data" / "postmaster.pid").write_text(
+        f"{sign}{pid}\n/data\n0\n5432\n/tmp\n127.0.0.1\n {key} 7\nready\n"
+    )
+    table = base / "shm"
     # The kernel prints the key as a signed number.
-    table.write_text("header\n" + line.format(key=key - (1 << 32), pid=pid) + "\n")
-    asked = []
+    shown = line.format(key=key - (1 << 32), pid=pid, uid=os.geteuid())
+    table.write_text(f"header\n{shown}\n")
+    asked: list[int] = []
     monkeypatch.setattr(folder, "SEGMENTS", table)
     monkeypatch.setattr(folder, "_remove_segment", asked.append)
-    folder._remove_shared_memory(pid_file)
+    folder.sweep()
     assert asked == ([7] if removed else [])

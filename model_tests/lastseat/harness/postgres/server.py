@@ -262,7 +262,7 @@ class Server:
         """Whether the postmaster's own file says that it takes connections."""
         assert self._process is not None
         try:
-            lines = (self.data_directory / "postmaster.pid").read_text().splitlines()
+            lines = folder.read_pid_file(self.data_directory)
         except OSError:
             return False
         # The file of a killed predecessor stays until it is overwritten.
