@@ -26,8 +26,9 @@ SELDOM = {Rule.TRANSIENCE, Rule.REVELATION, Rule.COUNTER, Rule.IN_DOUBT}
 """Not broken in every few hundred histories."""
 
 
-def told(judgement: Judgement) -> tuple[list[str], tuple[str, ...]]:
-    return sorted(map(repr, judgement.violations)), judgement.not_judged
+def told(judgement: Judgement) -> tuple[list[str], tuple[str, ...], tuple[str, ...]]:
+    violations = sorted(map(repr, judgement.violations))
+    return violations, judgement.not_judged, judgement.undecided
 
 
 def compare(history: History) -> Judgement:

@@ -15,7 +15,7 @@ from collections import Counter
 import pytest
 from attrs import evolve, frozen
 
-from lastseat.spec import effects, failures
+from lastseat.spec import effects, failures, sweep
 from lastseat.spec.events import (
     Audit,
     CommitSent,
@@ -389,10 +389,10 @@ def verdicts(case: Case, rng: random.Random | None = None) -> list[str]:
         effects.booked,
         effects.unwarranted,
         effects.one_id,
-        effects.rejected,
         failures.programming_error,
     )
     found = [*effects.capacity(record, effects.Holdings(record))]
+    found += effects.rejected(record, sweep.shortfalls(record))
     return [str(violation) for violation in [*found, *(v for rule in rules for v in rule(record))]]
 
 

@@ -110,11 +110,11 @@ def _searched(columns: Columns, judgement: Judgement) -> Judgement:
         where = ", ".join(result.resources)
         violations = (Violation(Rule.REJECTED, result.stuck, where, text),)
     gaps = tuple(gap for gap in judgement.not_judged if gap != UNKNOWN_BINDING)
-    return Judgement(violations, gaps)
+    return Judgement(violations, gaps, judgement.undecided)
 
 
 def _undecided(columns: Columns, judgement: Judgement) -> list[str]:
-    found = []
+    found = list(judgement.undecided)
     if UNKNOWN_BINDING in judgement.not_judged and CODES[REJECTED] in columns.answers:
         found.append(UNKNOWN_BINDING)
     if not len(columns):

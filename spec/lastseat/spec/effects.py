@@ -16,7 +16,7 @@ from attrs import frozen
 from lastseat.spec.events import Audit, Final
 from lastseat.spec.record import BEFORE, NEVER, Attempt, Claim, Record
 from lastseat.spec.rules import Rule, Violation
-from lastseat.spec.sweep import Overdue, Shortfall, shortfalls
+from lastseat.spec.sweep import Failing, Lack, Overdue, Shortfall
 from lastseat.spec.vocabulary import Outcome, Request
 
 NAMED = 10
@@ -224,18 +224,16 @@ def _broken_by(attempts: list[Attempt]) -> Rule:
     return Rule.PROGRAMMING_ERROR
 
 
-def rejected(
-    record: Record, failures: Iterable[Shortfall | Overdue] | None = None
-) -> Iterator[Violation]:
+def rejected(record: Record, failing: Iterable[Failing]) -> Iterator[Violation]:
     """At some moment there was no room and the id was free; and there is no doubt about it.
 
-    ``failures`` are the rejections that the sweep finds wanting, if it was made elsewhere.
+    ``failing`` are the rejections that the sweep finds wanting.
     """
-    for failing in shortfalls(record) if failures is None else failures:
-        if isinstance(failing, Shortfall):
-            yield _with_room(record, failing)
-        else:
-            yield _while_booked(failing)
+    for found in failing:
+        if isinstance(found, Shortfall):
+            yield _with_room(record, found)
+        elif isinstance(found, Overdue):
+            yield _while_booked(found)
     for claim in record.claims.values():
         for attempt in claim.answered(Outcome.REJECTED):
             if claim.prior:
@@ -252,7 +250,7 @@ def _with_room(record: Record, failing: Shortfall) -> Violation:
     limit = record.header.resources[request.resource_id].capacity
     most, units, last = failing.most, request.requested_units, failing.attempt.ended
     fails = None
-    if failing.exact:
+    if failing.lack is Lack.UNITS:
         fails = f"{most} + {units} <= {limit}"
         text = (
             f"REJECTED, but at most {most} of {limit} was booked by instant {last}; "

@@ -19,18 +19,18 @@ from lastseat.spec import effects, failures
 from lastseat.spec.columns import CODES, Columns
 from lastseat.spec.events import Event, History
 from lastseat.spec.evidence import Kind
-from lastseat.spec.legality import gaps_in_evidence, gaps_in_time
+from lastseat.spec.legality import gaps_in_evidence, gaps_in_time, open_questions
 from lastseat.spec.record import NEVER, Attempt, Claim, Record, fold
 from lastseat.spec.rules import Judgement
 from lastseat.spec.sieve import Sieve, sift
 from lastseat.spec.sweep import (
-    Overdue,
-    Shortfall,
+    Failing,
     Step,
     Timed,
     Waiting,
     bookings,
     rejections,
+    told,
     with_room,
 )
 from lastseat.spec.vocabulary import BOOKED, CONFLICT, REJECTED
@@ -43,13 +43,14 @@ def judge(columns: Columns) -> Judgement:
     record = small.record
     read = evolve(record, finals=columns.finals)
     around = _Surroundings(small)
+    failing = tuple(_shortfalls(small))
     violations = (
         *effects.capacity(read, _Holdings(small)),
         *effects.counter(read),
         *effects.booked(record),
         *effects.unwarranted(record),
         *effects.one_id(record),
-        *effects.rejected(record, _shortfalls(small)),
+        *effects.rejected(record, failing),
         *failures.one_outcome(record),
         *failures.conflict(record, around),
         *failures.infrastructure(record, around),
@@ -59,7 +60,8 @@ def judge(columns: Columns) -> Judgement:
         *failures.programming_error(record),
     )
     kinds = frozenset({Kind.CONFLICT} if CODES[CONFLICT] in columns.answers else ())
-    return Judgement(violations, (*gaps_in_time(record), *gaps_in_evidence(record, kinds)))
+    gaps = (*gaps_in_time(record), *gaps_in_evidence(record, kinds))
+    return Judgement(violations, gaps, open_questions(failing))
 
 
 @frozen(eq=False)
@@ -180,7 +182,7 @@ class _Surroundings(failures.Surroundings):
         return [*super().certain(name), *((columns.ended[n], columns.units[n]) for n in plain)]
 
 
-def _shortfalls(small: _Small) -> Iterator[Shortfall | Overdue]:
+def _shortfalls(small: _Small) -> Iterator[Failing]:
     """See ``sweep.shortfalls``."""
     waiting = Waiting(small.record)
     if waiting.blocked:
@@ -193,13 +195,13 @@ def _shortfalls(small: _Small) -> Iterator[Shortfall | Overdue]:
         full = _full_from(resource.capacity, certain)
         rejected = _rejected(small, name, special.get(name, ()), full)
         ended, units = small.sieve.columns.ended, small.sieve.columns.units
-        for index, most, exact in with_room(
+        found = with_room(
             resource.capacity,
             certain,
             possible,
             ((ended[number], units[number]) for number in rejected),
-        ):
-            yield Shortfall(small.attempt(rejected[index]), most, exact)
+        )
+        yield from told(name, found, lambda index, of=rejected: small.attempt(of[index]))
 
 
 def _steps(small: _Small) -> Iterator[Step]:

@@ -7,13 +7,14 @@ violation: where it leaves two readings, the attempt gets the better one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from lastseat.spec import effects, failures
 from lastseat.spec.events import Evidence, History
 from lastseat.spec.evidence import Kind, kind_of
 from lastseat.spec.record import NEVER, Record, fold
 from lastseat.spec.rules import Judgement, Rule, Violation
+from lastseat.spec.sweep import Failing, Open, shortfalls
 
 __all__ = ["UNKNOWN_BINDING", "Judgement", "Rule", "Violation", "judge"]
 
@@ -25,13 +26,14 @@ def judge(history: History) -> Judgement:
     """Every violation that ``history`` proves, and what it lacks the evidence to judge."""
     record = fold(history)
     around = failures.Surroundings(record)
+    failing = tuple(shortfalls(record))
     violations = (
         *effects.capacity(record, effects.Holdings(record)),
         *effects.counter(record),
         *effects.booked(record),
         *effects.unwarranted(record),
         *effects.one_id(record),
-        *effects.rejected(record),
+        *effects.rejected(record, failing),
         *failures.one_outcome(record),
         *failures.conflict(record, around),
         *failures.infrastructure(record, around),
@@ -40,7 +42,13 @@ def judge(history: History) -> Judgement:
         *failures.determinism(record, around),
         *failures.programming_error(record),
     )
-    return Judgement(violations, (*gaps_in_time(record), *gaps_in_evidence(record)))
+    gaps = (*gaps_in_time(record), *gaps_in_evidence(record))
+    return Judgement(violations, gaps, open_questions(failing))
+
+
+def open_questions(failing: Iterable[Failing]) -> tuple[str, ...]:
+    """Names the resources where not everything could be found out."""
+    return tuple(str(found) for found in failing if isinstance(found, Open))
 
 
 def gaps_in_time(record: Record) -> Iterator[str]:

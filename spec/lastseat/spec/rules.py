@@ -102,6 +102,8 @@ class Judgement:
 
     violations: tuple[Violation, ...]
     not_judged: tuple[str, ...]
+    undecided: tuple[str, ...] = ()
+    """What was recorded, and is more than the judge could find out."""
 
     @property
     def legal(self) -> bool:

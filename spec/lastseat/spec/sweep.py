@@ -6,35 +6,57 @@ emission: a rejection that finds room there finds room in every schedule. At equ
 bookings come before rejections.
 
 Two things refine this. If the final bookings are unknown, each booking in doubt may have been made
-or not; the sums that are possible are kept as a set of bits. And if an id that was REJECTED for one
-request exists for another, that other booking has to wait until the rejection has had its moment.
-Both are exact. Their combination is not: without the final bookings, which request of an id was
-the one booked is not searched for, and each that is in doubt counts in favour of rejections.
+or not: see ``sums``. And if an id that was REJECTED for one request exists for another, that other
+booking has to wait until the rejection has had its moment. Both are exact, but for questions that
+are said to be open. Their combination is not: without the final bookings, which request of an id
+was the one booked is not searched for, and each that is in doubt counts in favour of rejections.
 """
 
 from __future__ import annotations
 
+import enum
 import heapq
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from attrs import define, field, frozen
 
 from lastseat.spec.record import NEVER, Attempt, Claim, Record
+from lastseat.spec.sums import Totals
 from lastseat.spec.vocabulary import Outcome
+
+
+class Lack(enum.Enum):
+    """Why a rejection is not borne out."""
+
+    UNITS = "what could have been booked at most is too little"
+    CHOICE = "it would do, yet the rejections before and the capacity leave no total that does"
+    OPEN = "the choices among bookings in doubt are too many to tell"
 
 
 @frozen
 class Shortfall:
     """A rejection for which there was room at every moment.
 
-    ``most`` is what could have been booked at most by its last moment. ``exact`` is false if that
-    would do, yet the rejections before it and the capacity leave no total that does.
+    ``most`` is what could have been booked at most by its last moment.
     """
 
     attempt: Attempt
     most: int
-    exact: bool = True
+    lack: Lack = Lack.UNITS
+
+
+@frozen
+class Open:
+    """Whether there was room for rejections on a resource was too much to find out."""
+
+    resource_id: str
+
+    def __str__(self) -> str:
+        return (
+            f"REJECTED: the bookings in doubt on {self.resource_id} are so many, and of such "
+            "different sizes, that not every choice among them was looked at"
+        )
 
 
 @frozen
@@ -48,11 +70,17 @@ class Overdue:
 Timed = tuple[float, int]
 """An instant and units."""
 
+Found = tuple[int, int, Lack]
+"""The position of a rejection, what could have been booked by then at most, and what is wrong."""
+
 Step = tuple[float, str, int]
 """An instant, a resource, and the units that are booked there from then on."""
 
 
-def shortfalls(record: Record) -> Iterator[Shortfall | Overdue]:
+Failing = Shortfall | Overdue | Open
+
+
+def shortfalls(record: Record) -> Iterator[Failing]:
     """Every rejection without a moment at which its units did not fit and its id was free."""
     waiting = Waiting(record)
     if waiting.blocked:
@@ -60,12 +88,26 @@ def shortfalls(record: Record) -> Iterator[Shortfall | Overdue]:
     for resource_id, rejected in rejections(record).items():
         capacity = record.header.resources[resource_id].capacity
         rejected.sort(key=lambda attempt: attempt.ended)
-        for index, most, exact in with_room(
+        found = with_room(
             capacity,
             *bookings(record, resource_id, waiting.moments),
             [(attempt.ended, attempt.request.requested_units) for attempt in rejected],
-        ):
-            yield Shortfall(rejected[index], most, exact)
+        )
+        yield from told(resource_id, found, rejected.__getitem__)
+
+
+def told(
+    resource_id: str, found: Iterable[Found], attempt: Callable[[int], Attempt]
+) -> Iterator[Shortfall | Open]:
+    """What ``with_room`` found on a resource; ``attempt`` gives the rejections by position."""
+    is_open = False
+    for index, most, lack in found:
+        if lack is Lack.OPEN:
+            is_open = True
+        else:
+            yield Shortfall(attempt(index), most, lack)
+    if is_open:
+        yield Open(resource_id)
 
 
 def rejections(record: Record) -> dict[str, list[Attempt]]:
@@ -98,13 +140,9 @@ def with_room(
     certain: Sequence[Timed],
     possible: Sequence[Timed],
     rejected: Iterable[Timed],
-) -> Iterator[tuple[int, int, bool]]:
-    """The rejections, by their position, for which there was room at every moment.
-
-    All three are in the order of time. With each comes what could have been booked at most, and
-    whether that alone was too little (see ``Shortfall.exact``).
-    """
-    sums = _Sums(capacity - sum(units for _, units in certain))
+) -> Iterator[Found]:
+    """The rejections for which there was room at every moment; all are in the order of time."""
+    sums = Totals(capacity - sum(units for _, units in certain), [units for _, units in possible])
     booked = done = begun = 0
     for index, (ended, units) in enumerate(rejected):
         while done < len(certain) and certain[done][0] <= ended:
@@ -119,42 +157,10 @@ def with_room(
         if needed <= 0:
             continue
         if needed > sums.most:
-            yield index, booked + sums.most, True
-        elif not sums.at_least(needed):
-            yield index, booked + sums.most, False
-
-
-@define
-class _Sums:
-    """The totals that bookings of unknown fate may have: bit ``s`` stands for the total ``s``.
-
-    ``room`` is what all that certainly exists leaves of the capacity: no total may exceed it.
-    """
-
-    room: int
-    bits: int = 1
-    limit: int = 0
-    """What they would be all together."""
-    floor: int = 0
-    """The totals below this one were ruled out by rejections."""
-
-    @property
-    def most(self) -> int:
-        return max(0, min(self.room, self.limit))
-
-    def maybe(self, units: int) -> None:
-        self.limit += units
-        if 0 < units <= self.room:
-            self.bits |= (self.bits << units) & ((1 << self.room + 1) - 1)
-
-    def at_least(self, needed: int) -> bool:
-        """Whether a total of ``needed`` or more is possible; from here on the others are not."""
-        if needed <= self.floor:
-            return True
-        left = self.bits >> needed << needed
-        if left:
-            self.bits, self.floor = left, needed
-        return bool(left)
+            yield index, booked + sums.most, Lack.UNITS
+        elif not (possible_then := sums.at_least(needed)):
+            lack = Lack.OPEN if possible_then is None else Lack.CHOICE
+            yield index, booked + sums.most, lack
 
 
 @define
