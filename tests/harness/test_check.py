@@ -5,13 +5,19 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import resource
+import subprocess
 import sys
+import zlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zstandard
 
+from lastseat.harness import cli, fastread
 from lastseat.harness.check import run
+from lastseat.harness.fastread import Limits
 from lastseat.harness.verdict import Verdict
 
 HEADER = {
@@ -102,3 +108,99 @@ def test_what_is_no_history_is_refused_with_its_line(
 
 def test_a_recording_that_was_cut_off_is_inconclusive(tmp_path: Path) -> None:
     assert run(written(tmp_path, LEGAL[:2]), as_json=False) is Verdict.INCONCLUSIVE
+
+
+LONG_ID = {**LEGAL[1], "attempt": "a" * 1000}
+
+
+def packed(content: bytes, ending: str) -> bytes:
+    return {"gz": gzip.compress, "zst": zstandard.compress, "jsonl": bytes}[ending](content)
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "gz", "zst", "-"])
+@pytest.mark.parametrize(
+    ("lines", "option", "number", "reason"),
+    [
+        ([HEADER, LONG_ID], "--max-line=1000", 2, "the line has more than 1,000 bytes; --max-line"),
+        (LEGAL, "--max-size=500", 1, "the history has more than 500 bytes; --max-size"),
+    ],
+)
+def test_what_is_too_much_is_refused_unless_the_limit_is_raised(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    ending: str,
+    lines: list[dict[str, object]],
+    option: str,
+    number: int,
+    reason: str,
+) -> None:
+    content, path = text(lines).encode(), tmp_path / f"history.{ending}"
+    if ending == "-":
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+        path = Path("-")
+    else:
+        path.write_bytes(packed(content, ending))
+    assert cli.main(["check", str(path), option]) == Verdict.ERROR.value
+    error = capsys.readouterr().err
+    assert f", line {number}: {reason} raises this limit" in error
+    raised = option.partition("=")[0] + "=10k"
+    if ending != "-":
+        assert cli.main(["check", str(path), raised]) != Verdict.ERROR.value
+
+
+@pytest.mark.parametrize("size", ["0", "", "-1", "12Q", "1.5M", "9" * 20])
+def test_a_limit_is_a_number_of_bytes(size: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["check", "x", f"--max-line={size}"])
+    assert ended.value.code == Verdict.ERROR.value
+    assert "is no number of bytes, such as 300M" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("ending", ["gz", "zst"])
+@pytest.mark.parametrize("of", [b" ", text([HEADER])[:-2].encode() + b" " * 100 + b"}\n"])
+def test_what_unfolds_without_end_takes_no_memory(tmp_path: Path, ending: str, of: bytes) -> None:
+    """A gigabyte in less than a megabyte: one line of it, or many."""
+    path = tmp_path / f"bomb.{ending}"
+    made: Any = zlib.compressobj(wbits=31) if ending == "gz" else zstandard.ZstdCompressor()
+    made = made if ending == "gz" else made.compressobj()
+    with path.open("wb") as file:
+        file.write(made.compress(text([HEADER]).encode()))
+        for _ in range(256):
+            file.write(made.compress(of * ((4 << 20) // len(of))))
+        file.write(made.flush())
+    limit = 200 << 20
+    command = [sys.executable, "-m", "lastseat.harness.cli", "check", str(path)]
+    done = subprocess.run(
+        [*command, "--max-size=100M", "--max-line=10M"],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (limit, limit)),
+    )
+    assert done.returncode == Verdict.ERROR.value, done.stderr
+    assert ", line 2: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_long_plain_file_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(fastread, "CHUNK", 100)
+    monkeypatch.setattr(fastread, "LONG", 1)
+    path = written(tmp_path, LEGAL)
+    size = len(text(LEGAL[:4])) + 5
+    assert run(path, as_json=False, limits=Limits(size=size)) is Verdict.ERROR
+    assert f", line 5: the history has more than {size} bytes" in capsys.readouterr().err
+    assert run(path, as_json=False, limits=Limits(line=200)) is Verdict.PASS
+    assert run(path, as_json=False, limits=Limits(line=100)) is Verdict.ERROR
+    assert ", line 1: the line has more than 100 bytes" in capsys.readouterr().err
+
+
+def test_the_limits_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["check", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "--max-line BYTES the most bytes of a line" in told
+    assert "(default: 64M)" in told
+    assert "(default: 2G)" in told

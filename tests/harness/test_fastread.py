@@ -231,7 +231,7 @@ def test_every_line_is_of_one_part(size: int, tmp_path: Path) -> None:
     (tmp_path / "it").write_bytes(text)
     path = str(tmp_path / "it")
     parts = [
-        fastread._Part(path, begin, min(begin + size, len(text)), 50)
+        fastread._Part(path, begin, min(begin + size, len(text)), 50, 1000)
         for begin in range(0, len(text), size)
     ]
     assert b"".join(piece for part in parts for piece in part) == text

@@ -205,7 +205,7 @@ def _decoded(text: bytes) -> list[Any]:
     text = text.removesuffix(b"\n")
     try:
         lines = _decoder.decode_lines(text)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return []
     # No field holds an object, so that each line which begins with a brace begins one. Where that
     # is as many as there are objects, none goes on to another line and no line holds two.
@@ -353,7 +353,7 @@ def final_of(line: bytes) -> events.Final | None:
     """The final bookings of a resource: a long line. None: it is another, or an unusual one."""
     try:
         final = _final_decoder.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     if not _once_each(line, 3 if final.booked is None else 4):
         return None

@@ -7,6 +7,7 @@ from typing import Any
 
 from attrs import asdict, frozen
 
+from lastseat.harness.plain import plain
 from lastseat.harness.scenario import Scenario
 from lastseat.harness.schedule.coverage import Coverage
 from lastseat.harness.venue import UNAVAILABLE, Found
@@ -83,4 +84,4 @@ class Certificate:
             *(f"but         {reason}" for reason in self.reasons()),
             f"verdict     {self.verdict}",
         ]
-        return "\n".join(lines) + "\n"
+        return "\n".join(map(plain, lines)) + "\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import time
 from collections import Counter
@@ -12,6 +13,8 @@ from typing import Any
 from attrs import frozen
 
 from lastseat.harness import fastread
+from lastseat.harness.fastread import DEFAULT, Limits
+from lastseat.harness.plain import plain
 from lastseat.harness.verdict import Verdict
 from lastseat.spec import large, linearize
 from lastseat.spec.columns import CODES, NONE, Columns
@@ -60,7 +63,7 @@ class Checked:
         return Verdict.INCONCLUSIVE if self.undecided else Verdict.PASS
 
 
-def check(path: str) -> Checked:
+def check(path: str, limits: Limits = DEFAULT) -> Checked:
     """Read the file of that name, ``-`` for the standard input, and judge it.
 
     Raises:
@@ -69,7 +72,7 @@ def check(path: str) -> Checked:
     """
     with fastread.without_collection():
         began = time.monotonic()
-        columns = fastread.read_path(path)
+        columns = fastread.read_path(path, limits)
         read = time.monotonic()
         judgement = _searched(columns, large.judge(columns))
         judged = time.monotonic()
@@ -124,10 +127,10 @@ def _undecided(columns: Columns, judgement: Judgement) -> list[str]:
     return found
 
 
-def run(path: str, as_json: bool) -> Verdict:
+def run(path: str, as_json: bool, limits: Limits = DEFAULT) -> Verdict:
     """Check the file of that name, ``-`` for the standard input, and print what came of it."""
     try:
-        checked = check(path)
+        checked = check(path, limits)
     except MalformedHistory as malformed:
         _refuse(path, as_json, malformed.reason, malformed.line)
         return Verdict.ERROR
@@ -137,13 +140,13 @@ def run(path: str, as_json: bool) -> Verdict:
     if as_json:
         print(json.dumps(_record(path, checked), separators=(",", ":")))
     else:
-        print("\n".join(_lines(path, checked)))
+        print("\n".join(map(plain, _lines(path, checked))))
     return checked.verdict
 
 
 def _refuse(path: str, as_json: bool, reason: str, line: int | None) -> None:
     where = path if line is None else f"{path}, line {line}"
-    print(f"lastseat check: {where}: {reason}", file=sys.stderr)
+    print(plain(f"lastseat check: {where}: {reason}"), file=sys.stderr)
     if as_json:
         told = {"verdict": str(Verdict.ERROR), "line": line, "reason": reason}
         print(json.dumps({"format": FORMAT, "history": path, **told}, separators=(",", ":")))
@@ -202,13 +205,46 @@ def _violation(violation: Violation) -> dict[str, Any]:
     }
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What ``run_with`` reads."""
+    parser.add_argument(
+        "file", metavar="HISTORY", help="JSON Lines, also .gz or .zst; - reads standard input"
+    )
+    parser.add_argument("--json", action="store_true", help="the judgement for programs")
+    for name, what, most in (
+        ("--max-line", "of a line", DEFAULT.line),
+        ("--max-size", "of the history, unpacked", DEFAULT.size),
+    ):
+        words = f"the most bytes {what}: a number, or one with K, M or G (default: {_told(most)})"
+        parser.add_argument(name, type=_bytes, default=most, metavar="BYTES", help=words)
+
+
+def run_with(args: argparse.Namespace) -> Verdict:
+    """Check what the arguments name."""
+    return run(args.file, args.json, Limits(args.max_line, args.max_size))
+
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+
+def _bytes(text: str) -> int:
+    match = re.fullmatch("([0-9]{1,15})([KMG]?)", text.upper(), re.ASCII)
+    if match is None or not int(match[1]):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of bytes, such as 300M")
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def _told(number: int) -> str:
+    return next(
+        f"{number // size}{unit}" for unit, size in reversed(_UNITS.items()) if number % size == 0
+    )
+
+
 def main() -> int:
     """``python -m lastseat.harness.check``: the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("history", help="a file, may be compressed; - is the standard input")
-    parser.add_argument("--json", action="store_true", help="for programs")
-    args = parser.parse_args()
-    return run(args.history, args.json).value
+    add_arguments(parser)
+    return run_with(parser.parse_args()).value
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import sys
 import traceback
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from typing import NoReturn
 
 from lastseat.harness.commands.examples import EXAMPLES, epilog
 from lastseat.harness.mistakes import Interrupted, Mistake
+from lastseat.harness.plain import paragraph, plain
 from lastseat.harness.verdict import INTERRUPTED, Verdict
 
 _EPILOG = """exit codes: 0 pass, 1 violation, 2 inconclusive, 3 usage or adapter error,
@@ -22,7 +24,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
-        self.exit(Verdict.ERROR.value, f"{self.prog}: {message}\n")
+        self.exit(Verdict.ERROR.value, f"{self.prog}: {plain(message)}\n")
 
 
 def parser(only: Sequence[str] = tuple(EXAMPLES)) -> argparse.ArgumentParser:
@@ -43,6 +45,9 @@ def parser(only: Sequence[str] = tuple(EXAMPLES)) -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # what it has no letters for
     given = sys.argv[1:] if argv is None else argv
     named = [name for name in EXAMPLES if name in given[:1]]
     # What other commands need is not loaded: it takes longer than to check a short history.
@@ -55,10 +60,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except (Mistake, OSError) as error:
-        print(f"lastseat: {error}", file=sys.stderr)
+        print(paragraph(f"lastseat: {error}"), file=sys.stderr)
         return Verdict.ERROR.value
     except Exception:  # noqa: BLE001 - Python's own exit code for it would mean a violation
-        traceback.print_exc()
+        print(paragraph(traceback.format_exc()), file=sys.stderr)
         print("lastseat: this is a fault of lastseat's own, and no verdict", file=sys.stderr)
         return Verdict.ERROR.value
     return verdict.value

@@ -45,6 +45,20 @@ LONG = 4 * SHARE
 STDIN = "-"
 """The name of the standard input."""
 
+STEP = 1 << 10
+"""How many compressed bytes are taken at once: they may unfold to ten thousand times as much."""
+
+
+@frozen
+class Limits:
+    """How much is read at most, in bytes: what is compressed counts as it unfolds."""
+
+    line: int = 64 << 20
+    size: int = 2 << 30
+
+
+DEFAULT = Limits()
+
 
 def _put_slowly(columns: Columns, line: bytes, number: int) -> None:
     event = final_of(line) or parse_line(_text(line, number), number)
@@ -67,9 +81,10 @@ def _refuse(columns: Columns, event: Event, number: int) -> NoReturn:
 class _Reader:
     """Fills the columns, some lines at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits) -> None:
         self._filler: Filler | None = None
         self._number = 0
+        self._longest = limits.line
 
     def take(self, batch: Batch | None) -> bool:
         """Make a batch what comes next; whether it can be."""
@@ -86,7 +101,7 @@ class _Reader:
         if self._filler is None:
             head, end, text = text.partition(b"\n")
             self._line(head + end)
-        if self.take(batch_of(text)) or not text:
+        if not text or (len(text) <= self._longest and self.take(batch_of(text))):
             return
         lines = _split(text)
         if len(lines) == 1:
@@ -98,6 +113,8 @@ class _Reader:
 
     def _line(self, line: bytes) -> None:
         self._number += 1
+        if len(line) > self._longest:
+            raise MalformedHistory(self._number, _TOO_LONG.format(self._longest))
         try:
             if self._filler is None:
                 header = assemble([parse_line(_text(line, 1), 1)]).header
@@ -123,6 +140,10 @@ class _Reader:
         return self._number + 1
 
 
+_TOO_LONG = "the line has more than {:,} bytes; --max-line raises this limit"
+_TOO_LARGE = "the history has more than {:,} bytes; --max-size raises this limit"
+
+
 def _split(text: bytes) -> list[bytes]:
     """Its lines, each with its line break. ``splitlines`` would know other breaks, too."""
     *whole, rest = text.split(b"\n")
@@ -136,32 +157,34 @@ def _text(line: bytes, number: int) -> str:
         raise MalformedHistory(number, f"not UTF-8: {error.reason}") from None
 
 
-def read(file: IO[bytes]) -> Columns:
+def read(file: IO[bytes], limits: Limits = DEFAULT) -> Columns:
     """The history in ``file``, which may be compressed by gzip or zstandard.
 
     Raises:
-        MalformedHistory: at the first line that cannot stand where it stands, or that is cut off.
+        MalformedHistory: at the first line that cannot stand where it stands, that is cut off, or
+            that is beyond the limits.
         OSError: the file cannot be read.
     """
-    reader, texts = _Reader(), _texts(file)
+    reader, texts = _Reader(limits), _texts(file, limits)
     try:
         for text in itertools.islice(texts, LONG):
             reader.lines(text)
         for text, batch in _with_help(texts):
-            if not reader.take(batch):
+            if len(text) > limits.line or not reader.take(batch):
                 reader.lines(text)
-    except _Corrupt as corrupt:
-        raise MalformedHistory(reader.next_line, str(corrupt)) from None
+    except _Unreadable as unreadable:
+        raise MalformedHistory(reader.next_line, str(unreadable)) from None
     return reader.columns()
 
 
-def _read_long(path: str, size: int) -> Columns:
-    """A long file that is not compressed: whoever helps reads a part of it himself."""
-    reader, own, share = _Reader(), LONG * CHUNK, SHARE * CHUNK
+def _read_long(path: str, size: int, limits: Limits) -> Columns:
+    """A long file that is not compressed: each helper reads a part of it itself."""
+    reader, own, share = _Reader(limits), LONG * CHUNK, SHARE * CHUNK
     begins = range(own, size, share)
-    parts = [_Part(path, begin, min(begin + share, size), CHUNK) for begin in begins]
+    longest = limits.line
+    parts = [_Part(path, begin, min(begin + share, size), CHUNK, longest) for begin in begins]
     results = workers.run((functools.partial(_packed, part) for part in parts), *_helpers())
-    for text in _Part(path, 0, own, CHUNK):  # while they make themselves ready
+    for text in _Part(path, 0, own, CHUNK, longest):  # while they make themselves ready
         reader.lines(text)
     for part, packed in zip(parts, results, strict=True):
         for place, data in enumerate(packed):
@@ -173,12 +196,13 @@ def _read_long(path: str, size: int) -> Columns:
 @frozen
 class _Part:
     """The lines of a file that begin between two places in it; iterated, many at a time: a chunk
-    and what is left of its last line."""
+    and what is left of its last line. Of a line that is longer than ``longest``, more than that."""
 
     path: str
     begin: int
     end: int
     chunk: int
+    longest: int
 
     def __iter__(self) -> Iterator[bytes]:
         text, at = self._text(), 0
@@ -195,19 +219,31 @@ class _Part:
                 _, begins, text = text.partition(b"\n")
                 if not begins:
                     return b""
-            return text if text[-1:] in (b"", b"\n") else text + file.readline()
+            return text if text[-1:] in (b"", b"\n") else text + file.readline(self.longest + 1)
 
 
-def _texts(file: IO[bytes]) -> Iterator[bytes]:
-    """The lines, many at a time; what follows the last line break comes last, if it is anything."""
-    rest = list[bytes]()
+def _texts(file: IO[bytes], limits: Limits) -> Iterator[bytes]:
+    """The lines, many at a time; what follows the last line break comes last, if it is anything.
+
+    After a line that is too long, or rather its beginning, nothing follows.
+
+    Raises:
+        _Unreadable: after all that came before.
+    """
+    rest, held, size = list[bytes](), 0, 0
     for chunk in _decompressed(file):
+        size += len(chunk)
+        if size > limits.size:
+            raise _Unreadable(_TOO_LARGE.format(limits.size))
         whole, found, begun = chunk.rpartition(b"\n")
         if found:
             yield b"".join([*rest, whole, found])
-            rest = [begun]
+            rest, held = [begun], len(begun)
         else:
             rest.append(chunk)
+            held += len(chunk)
+            if held > limits.line:
+                break
     if any(rest):
         yield b"".join(rest)
 
@@ -216,23 +252,23 @@ def _with_help(texts: Iterator[bytes]) -> Iterator[tuple[bytes, Batch | None]]:
     """Each text, and as a batch, made by other processes while this one goes on.
 
     Raises:
-        _Corrupt: behind all that came before.
+        _Unreadable: after all that came before.
     """
-    given, corrupt = deque[list[bytes]](), list[_Corrupt]()
+    given, unreadable = deque[list[bytes]](), list[_Unreadable]()
 
     def tasks() -> Iterator[Task[None, list[bytes | None]]]:
         try:
             while some := list(itertools.islice(texts, SHARE)):
                 given.append(some)
                 yield functools.partial(_packed, some)
-        except _Corrupt as error:
-            corrupt.append(error)
+        except _Unreadable as error:
+            unreadable.append(error)
 
     for packed in workers.run(tasks(), *_helpers()):
         for text, data in zip(given.popleft(), packed, strict=True):
             yield text, _unpacked(data)
-    if corrupt:
-        raise corrupt[0]
+    if unreadable:
+        raise unreadable[0]
 
 
 def _helpers() -> tuple[int, Setup[None]]:
@@ -253,16 +289,29 @@ def _unpacked(data: bytes | None) -> Batch | None:
     return None if data is None else Batch.unpacked(data)
 
 
-def read_path(path: str) -> Columns:
+def read_path(path: str, limits: Limits = DEFAULT) -> Columns:
     """The history in the file of that name; ``-`` is the standard input. See ``read``."""
     with without_collection():
         if path == STDIN:
-            return read(sys.stdin.buffer)
+            return read(sys.stdin.buffer, limits)
         with Path(path).open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size > LONG * CHUNK and _compression(file.peek(_MAGIC)) is None:
-                return _read_long(path, size)
-            return read(file)
+                if size > limits.size:
+                    line = _line_at(file, limits.size)
+                    raise MalformedHistory(line, _TOO_LARGE.format(limits.size))
+                return _read_long(path, size, limits)
+            return read(file, limits)
+
+
+def _line_at(file: IO[bytes], place: int) -> int:
+    """The number of the line in which a byte of the file stands."""
+    number = 1
+    while place > 0:
+        chunk = file.read(min(place, CHUNK))
+        number += chunk.count(b"\n")
+        place -= len(chunk)
+    return number
 
 
 @contextmanager
@@ -277,8 +326,8 @@ def without_collection() -> Iterator[None]:
             gc.enable()
 
 
-class _Corrupt(Exception):
-    """The compressed data is cut off, or is none."""
+class _Unreadable(Exception):
+    """There is more than may be read, or the compressed data is cut off, or is none."""
 
 
 class _Stream(Protocol):
@@ -310,20 +359,39 @@ def _compression(data: bytes) -> Callable[[], _Stream] | None:
 
 
 def _decompressed(file: IO[bytes]) -> Iterator[bytes]:
+    """What the file holds, a chunk and seldom much more at a time."""
     data = file.read(CHUNK)
     begin = _compression(data)
-    stream = None if begin is None else begin()
-    while data:
-        if begin is None or stream is None:
+    if begin is None:
+        while data:
             yield data
             data = file.read(CHUNK)
-            continue
-        if stream.eof:
-            stream = begin()
-        try:
-            yield stream.decompress(data)
-        except (zlib.error, zstandard.ZstdError) as error:
-            raise _Corrupt(f"the compressed data is damaged: {error}") from None
-        data = stream.unused_data or file.read(CHUNK)
-    if stream is not None and not stream.eof:
-        raise _Corrupt("the compressed data is cut off")
+        return
+    whole, size = list[bytes](), 0
+    for some in _unfolded(file, data, begin):
+        whole.append(some)
+        size += len(some)
+        if size >= CHUNK:
+            yield b"".join(whole)
+            whole, size = [], 0
+    if size:
+        yield b"".join(whole)
+
+
+def _unfolded(file: IO[bytes], data: bytes, begin: Callable[[], _Stream]) -> Iterator[bytes]:
+    """The data, of which the first has been read, a step at a time: none unfolds to too much."""
+    stream = begin()
+    while data:
+        for place in range(0, len(data), STEP):
+            step = data[place : place + STEP]
+            while step:
+                if stream.eof:
+                    stream = begin()
+                try:
+                    yield stream.decompress(step)
+                except (zlib.error, zstandard.ZstdError) as error:
+                    raise _Unreadable(f"the compressed data is damaged: {error}") from None
+                step = stream.unused_data
+        data = file.read(CHUNK)
+    if not stream.eof:
+        raise _Unreadable("the compressed data is cut off")

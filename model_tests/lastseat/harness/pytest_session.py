@@ -18,6 +18,7 @@ from lastseat.harness.documents.junit import explained
 from lastseat.harness.documents.keep import Keeping
 from lastseat.harness.implementations.client import Implementation
 from lastseat.harness.implementations.protocol import AdapterError
+from lastseat.harness.plain import paragraph, plain
 from lastseat.harness.postgres import Target, open_target
 from lastseat.harness.registry import resolve
 from lastseat.harness.venue import Venue
@@ -69,11 +70,11 @@ class Sessions:
         result = run_case(planned[case_id], session.venue, session.result)
         Keeping(session.result).ends(result)
         if result.error is not None:
-            raise AdapterError(result.error)
+            raise AdapterError(paragraph(result.error))
         if words := [*_words(result)]:
-            pytest.fail("\n".join(words), pytrace=False)
+            pytest.fail("\n".join(map(plain, words)), pytrace=False)
         if not result.found.applies:
-            pytest.skip(result.found.did)
+            pytest.skip(plain(result.found.did))
 
     def _session(self, given: object) -> _Session:
         implementation = _named(given)

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.markup import escape
 from rich.status import Status
 from rich.table import Table
 
 from lastseat.harness.campaign import Convicted
 from lastseat.harness.cases import Case
 from lastseat.harness.faults import FAULTS
+from lastseat.harness.plain import plain
+from lastseat.harness.terminal import escape, escape_lines
 from lastseat.harness.verdict import Verdict
 from lastseat.harness.verify import Result, Verification, Watcher
 from lastseat.harness.witness import Witness
@@ -37,11 +38,11 @@ class _Terminal(Watcher):
         if self._group and self._group[0].case.group != case.group:
             self.flush()
         self._case, self._runs = case.id, 0
-        self._status.update(case.id)
+        self._status.update(escape(case.id))
 
     def run_done(self) -> None:
         self._runs += 1
-        self._status.update(f"{self._case}: {self._runs} runs")
+        self._status.update(f"{escape(self._case)}: {self._runs} runs")
 
     def ends(self, result: Result) -> None:
         if result.verdict is Verdict.PASS:
@@ -65,7 +66,7 @@ class _Terminal(Watcher):
         self._line(group[0].case.group, did, seconds)
 
     def _line(self, name: str, did: str, seconds: float) -> None:
-        self._console.print(f"  {name:<34} {escape(did):<50} {seconds:6.1f} s")
+        self._console.print(f"  {escape(name):<34} {escape(did):<50} {seconds:6.1f} s")
 
 
 @contextmanager
@@ -85,14 +86,15 @@ def show(result: Verification, console: Console) -> None:
     console.print(_witnessed(result.witness))
     show_convictions(result.convicted, console)
     for error in result.errors:
-        console.print(f"[bold red]adapter error[/]: {escape(error)}")
+        console.print(f"[bold red]adapter error[/]: {escape_lines(error)}")
     for reason in result.reasons:
-        console.print(f"  • {escape(reason)}")
+        console.print(f"  • {escape_lines(reason)}")
     for known in result.failed_as_known:
-        console.print(f"  • known {known.verdict} of {known.case.id}: {escape(known.known or '')}")
+        of = f"known {known.verdict} of {known.case.id}: {known.known or ''}"
+        console.print(f"  • {escape(of)}")
     for words, cases in (("deselected", result.deselected), ("not run", result.not_run)):
         if cases:
-            console.print(f"  • {words}: {_listed(cases)}")
+            console.print(f"  • {words}: {escape(_listed(cases))}")
     for advice in result.witness.advice():
         console.print(_folded("  advice: ", advice))
     console.print(f"\nfiles: {escape(str(result.out))}   seed: {result.seed}")
@@ -140,7 +142,8 @@ def show_convictions(convictions: Iterable[Convicted], console: Console) -> None
     known: set[str] = set()
     for convicted in convictions:
         if convicted.rules <= known:
-            console.print(f"  {', '.join(sorted(convicted.rules))} again, in {convicted.scenario}:")
+            told = f"{', '.join(sorted(convicted.rules))} again, in {convicted.scenario}"
+            console.print(f"  {escape(told)}:")
             console.print(f"    {escape(convicted.again)}")
         else:
             known |= convicted.rules
@@ -149,10 +152,10 @@ def show_convictions(convictions: Iterable[Convicted], console: Console) -> None
 
 def show_conviction(convicted: Convicted, console: Console) -> None:
     """A violation so that it is understood without knowing the tool."""
-    console.print(f"\n[bold red]violation[/] in scenario {convicted.scenario}")
+    console.print(f"\n[bold red]violation[/] in scenario {escape(convicted.scenario)}")
     for finding in convicted.findings:
         who = f" ({', '.join(finding.attempts)})" if finding.attempts else ""
-        console.print(f"  [bold]{escape(finding.rule)}[/]{who}")
+        console.print(f"  [bold]{escape(finding.rule)}[/]{escape(who)}")
         console.print(_folded("    promised: ", finding.sentence))
         console.print(_folded("    seen:     ", finding.words))
     if convicted.timeline:
@@ -165,9 +168,10 @@ def show_conviction(convicted: Convicted, console: Console) -> None:
         console.print(f"  see it:       {escape(str(convicted.page))}")
     console.print(f"  run it again: {escape(convicted.again)}")
     if convicted.without_file:
-        console.print(f"  without it:   {convicted.without_file}", markup=False)
+        console.print(f"  without it:   {escape(convicted.without_file)}")
 
 
 def _folded(label: str, words: str) -> str:
     indent = " " * len(label)
-    return escape(textwrap.fill(words, 96, initial_indent=label, subsequent_indent=indent))
+    lines = textwrap.wrap(plain(words), 96, initial_indent=label, subsequent_indent=indent)
+    return "\n".join(map(escape, lines))

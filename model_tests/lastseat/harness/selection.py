@@ -81,7 +81,7 @@ def read_known(file: Path) -> Known:
     """Read TOML lines of the form ``"id" = "reason"``; raises MalformedKnownFailures, OSError."""
     try:
         found = tomllib.loads(file.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or beyond all measure
         raise MalformedKnownFailures(f"{file} is not TOML: {error}") from error
     for pattern, reason in found.items():
         if not isinstance(reason, str) or not reason.strip():

@@ -271,7 +271,10 @@ def _work(pipe: Connection, setup: Setup[S], parent: int, safe_path: str | None)
                 done = _Done(number, task(made))
             except Exception as error:  # noqa: BLE001 - raised again where the result is expected
                 done = _Done(number, error=_portable(error))
-            pipe.send(done)
+            try:
+                pipe.send(done)
+            except BrokenPipeError:
+                return  # the crew has ended, and wants no more results
 
 
 def _tasks(pipe: Connection) -> Iterator[tuple[int, Task[Any, Any]]]:

@@ -201,7 +201,11 @@ def _shortfalls(small: _Small) -> Iterator[Failing]:
             possible,
             ((ended[number], units[number]) for number in rejected),
         )
-        yield from told(name, found, lambda index, of=rejected: small.attempt(of[index]))
+
+        def attempt(place: int, numbers: list[int] = rejected) -> Attempt:
+            return small.attempt(numbers[place])
+
+        yield from told(name, found, attempt)
 
 
 def _steps(small: _Small) -> Iterator[Step]:

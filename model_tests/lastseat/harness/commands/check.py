@@ -14,8 +14,5 @@ if TYPE_CHECKING:
 def add(commands: shared.Commands[argparse.ArgumentParser]) -> None:
     """The command's arguments."""
     sub = commands.add_parser("check", help="judge a recorded history, whoever recorded it")
-    sub.add_argument(
-        "file", metavar="HISTORY", help="JSON Lines, also .gz or .zst; - reads standard input"
-    )
-    sub.add_argument("--json", action="store_true", help="the judgement for programs")
-    sub.set_defaults(run=lambda args: check.run(args.file, as_json=args.json))
+    check.add_arguments(sub)
+    sub.set_defaults(run=check.run_with)

@@ -20,6 +20,7 @@ from lastseat.harness.documents.keep import show
 from lastseat.harness.hunting import Hunted, hunt
 from lastseat.harness.mistakes import Interrupted
 from lastseat.harness.postgres import open_where_commits_meet
+from lastseat.harness.terminal import escape
 from lastseat.harness.venue import Venue, venue_for_worker
 from lastseat.harness.verdict import Verdict
 from lastseat.harness.workers import Crew
@@ -117,14 +118,14 @@ def _tell(args: argparse.Namespace, seed: int, seconds: float, out: Path, hunted
         f"answers     {_counted(Counter(data['answers']))}",
         *(f"but         {reason}" for reason in data["reasons"]),
     ]
-    console.print("\n".join(lines), markup=False)
+    console.print("\n".join(map(escape, lines)))
     for convicted in found.convicted:
         show(convicted)
     report.show_convictions(found.convicted, console)
     if hunted.shrunk_in:
         console.print(f"  made small in {hunted.shrunk_in} runs")
     again = f"lastseat hunt {args.implementation} --seed {seed}"
-    console.print(f"ended       {ended}; again: {again}", markup=False)
+    console.print(escape(f"ended       {ended}; again: {again}"))
 
 
 def _counted(counts: Counter[str]) -> str:

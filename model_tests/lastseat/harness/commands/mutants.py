@@ -9,13 +9,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
-from rich.markup import escape
 
 from lastseat.harness.cases import PROFILES
 from lastseat.harness.commands import shared
 from lastseat.harness.mutants import made, survivors
 from lastseat.harness.mutants.catalogue import CONFORMING, MUTANTS, Mutant
 from lastseat.harness.mutants.matrix import Fate, as_json, fates, find
+from lastseat.harness.terminal import escape
 from lastseat.harness.verdict import Verdict, worst
 
 

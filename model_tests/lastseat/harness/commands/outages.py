@@ -7,12 +7,11 @@ import random
 import time
 from pathlib import Path
 
-from rich.markup import escape
-
 from lastseat.harness.check import SHOWN
 from lastseat.harness.commands import shared
 from lastseat.harness.load.outage_trials import Tried, server_faults, verdict_of
 from lastseat.harness.outages import OUTAGES
+from lastseat.harness.terminal import escape
 from lastseat.harness.verdict import Verdict
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rich.markup import escape
-
 from lastseat.harness import record, report, shell
 from lastseat.harness.campaign import Campaign
 from lastseat.harness.commands import shared
@@ -24,6 +22,7 @@ from lastseat.harness.schedule.decision import FINISH, Diverged
 from lastseat.harness.schedule.interleavings import to_the_end
 from lastseat.harness.schedule.replay import replay_strictly
 from lastseat.harness.stage import stage
+from lastseat.harness.terminal import escape
 from lastseat.harness.verdict import Verdict
 
 _TIMES = 5

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from attrs import evolve
-from rich.console import Console
 
-from lastseat.harness import record
+from lastseat.harness import record, shell
 from lastseat.harness.campaign import Convicted
 from lastseat.harness.implementations.client import Client, Implementation
+from lastseat.harness.plain import plain
 from lastseat.harness.registry import resolve
+from lastseat.harness.terminal import Terminal
 
 Commands = argparse._SubParsersAction  # noqa: SLF001 - argparse gives it no public name
 
 
-def console() -> Console:
-    """Long lines are left to the terminal to wrap, so that they can be searched and pasted."""
-    return Console(highlight=False, soft_wrap=True)
+def console() -> Terminal:
+    """Where commands print what they found."""
+    return Terminal()
 
 
 def add_implementation(sub: argparse.ArgumentParser, *, in_process: bool = True) -> None:
@@ -58,8 +58,17 @@ def add_server(sub: argparse.ArgumentParser) -> None:
     """Which server."""
     sub.add_argument(
         "--dsn",
+        type=_dsn,
         help="work on this server, in a database of our own (default: a server of our own)",
     )
+
+
+def _dsn(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise argparse.ArgumentTypeError("the dsn is not UTF-8") from error
+    return text
 
 
 def add_attach(sub: argparse.ArgumentParser) -> None:
@@ -75,9 +84,10 @@ def attach(implementation: Implementation) -> Callable[[Mapping[str, Client]], N
     """Tells where these clients are to be found, and waits until the user wants to go on."""
 
     def wait(clients: Mapping[str, Client]) -> None:
-        print(f"started by: {shlex.join(implementation.command)}")
+        print(f"started by: {' '.join(map(shell.word, implementation.command))}")
         for name, client in clients.items():
-            print(f"  {name} is process {client.pid}: gdb -p {client.pid}, or your debugger's way")
+            where = f"gdb -p {client.pid}, or your debugger's way"
+            print(plain(f"  {name} is process {client.pid}: {where}"))
         print("nothing is timed from here on; press Enter to go on", flush=True)
         sys.stdin.readline()
 

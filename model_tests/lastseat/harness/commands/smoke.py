@@ -6,13 +6,12 @@ import argparse
 import textwrap
 from pathlib import Path
 
-from rich.markup import escape
-
 from lastseat.harness.commands import shared
 from lastseat.harness.gate.upstream import Upstream
 from lastseat.harness.implementations.client import Implementation
 from lastseat.harness.postgres import open_target
 from lastseat.harness.smoke import smoke
+from lastseat.harness.terminal import escape, escape_lines
 from lastseat.harness.verdict import Verdict
 
 
@@ -45,7 +44,7 @@ def try_it(
                 continue
             wrong += 1
             console.print(f"  [red]WRONG[/]  {tried.part}")
-            console.print(escape(textwrap.indent(tried.mistake, " " * 9)))
+            console.print(textwrap.indent(escape_lines(tried.mistake), " " * 9))
     if wrong:
         mistakes = "1 mistake" if wrong == 1 else f"{wrong} mistakes"
         console.print(f"{mistakes}; the adapter's logs are in {escape(str(out / 'logs'))}")

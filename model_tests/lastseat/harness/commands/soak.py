@@ -6,13 +6,13 @@ import argparse
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lastseat.harness.check import SHOWN
 from lastseat.harness.commands import shared
 from lastseat.harness.load.soak import EVERYTHING, USUAL, Soak, soak
 from lastseat.harness.load.trial import Trial
+from lastseat.harness.terminal import escape
 from lastseat.harness.verdict import Verdict
 
 

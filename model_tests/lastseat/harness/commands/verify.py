@@ -8,7 +8,6 @@ import random
 from pathlib import Path
 
 from hypothesis.configuration import set_hypothesis_home_dir
-from rich.markup import escape
 
 from lastseat.harness import report
 from lastseat.harness.cases import PROFILES, Profile, cases
@@ -16,9 +15,11 @@ from lastseat.harness.commands import shared
 from lastseat.harness.documents.keep import Keeping
 from lastseat.harness.implementations.client import Implementation
 from lastseat.harness.mistakes import Interrupted
+from lastseat.harness.plain import plain
 from lastseat.harness.postgres import open_where_commits_meet
 from lastseat.harness.selection import Known, Selection, read_known
 from lastseat.harness.spread import Desk, run_spread
+from lastseat.harness.terminal import escape
 from lastseat.harness.venue import Venue
 from lastseat.harness.verdict import Verdict
 from lastseat.harness.verify import Verification, run_cases
@@ -96,7 +97,7 @@ def _check(profile: Profile, selection: Selection, known: Known) -> None:
 def list_cases(profile: Profile) -> Verdict:
     """The ids of the cases, and what each looks at."""
     for case in cases(profile):
-        print(f"{case.id:<36} {case.why}")
+        print(plain(f"{case.id:<36} {case.why}"))
     return Verdict.PASS
 
 
@@ -119,7 +120,8 @@ def verify(
         result = Verification(implementation.name, target.describe(), profile.name, seed, out)
         result.known, result.required = known, selection.require
         chosen, result.deselected = selection.split(cases(profile))
-        console.print(f"[bold]lastseat verify[/] {escape(implementation.name)} on {result.server}")
+        told = f"{implementation.name} on {result.server}"
+        console.print(f"[bold]lastseat verify[/] {escape(told)}")
         keeping = Keeping(result)
         try:
             with report.progress(console) as keeping.watcher:

@@ -7,32 +7,30 @@ are ``error``; a failure that was known, what was deselected, and a fault that c
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from xml.etree import ElementTree as Xml
 
 from lastseat.harness.campaign import Convicted
 from lastseat.harness.cases import Case
+from lastseat.harness.plain import paragraph, plain
 from lastseat.harness.verdict import Verdict
 from lastseat.harness.verify import Result, Verification
 
 WHOLE = "verification"
 """The test case that stands for what belongs to no case alone."""
 
-_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-
 
 def junit(result: Verification) -> bytes:
     """The XML document."""
     tests = [*_tests(result)]
-    suite = Xml.Element("testsuite", name=_clean(f"lastseat {result.implementation}"))
+    suite = Xml.Element("testsuite", name=plain(f"lastseat {result.implementation}"))
     counts = {kind: sum(test.find(kind) is not None for test in tests) for kind in _KINDS}
     for name, count in (("tests", len(tests)), *((_KINDS[kind], n) for kind, n in counts.items())):
         suite.set(name, str(count))
     suite.set("time", f"{sum(each.seconds for each in result.results):.3f}")
     properties = Xml.SubElement(suite, "properties")
     for name in ("implementation", "server", "profile", "seed"):
-        value = _clean(str(getattr(result, name)))
+        value = plain(str(getattr(result, name)))
         Xml.SubElement(properties, "property", name=name, value=value)
     suite.extend(tests)
     top = Xml.Element("testsuites", name=suite.get("name", ""))
@@ -81,7 +79,8 @@ def _left_out(
 
 def _words(each: Result) -> list[str]:
     convicted = (line for one in each.found.convicted for line in explained(one))
-    return [*convicted, *([each.error] if each.error else []), *each.found.reasons]
+    error = paragraph(each.error).split("\n") if each.error else []
+    return [*convicted, *error, *each.found.reasons]
 
 
 def _first(words: list[str]) -> str:
@@ -99,15 +98,10 @@ def explained(convicted: Convicted) -> Iterator[str]:
 
 
 def _element(result: Verification, name: str, seconds: float = 0.0) -> Xml.Element:
-    classname = _clean(f"lastseat.{result.implementation}")
-    return Xml.Element("testcase", classname=classname, name=name, time=f"{seconds:.3f}")
+    classname = plain(f"lastseat.{result.implementation}")
+    return Xml.Element("testcase", classname=classname, name=plain(name), time=f"{seconds:.3f}")
 
 
 def _add(test: Xml.Element, kind: str, message: str, words: Iterable[str]) -> None:
-    added = Xml.SubElement(test, kind, message=_clean(message))
-    added.text = _clean("\n".join(words))
-
-
-def _clean(text: str) -> str:
-    """What a server or an adapter says may hold characters that XML cannot."""
-    return _NOT_IN_XML.sub("\N{REPLACEMENT CHARACTER}", text)
+    added = Xml.SubElement(test, kind, message=plain(message))
+    added.text = "\n".join(map(plain, words))

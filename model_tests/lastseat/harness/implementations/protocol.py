@@ -51,7 +51,7 @@ def decode(line: bytes, seq: int) -> dict[str, Any]:
     """One reply line to request ``seq``; raises AdapterError."""
     try:
         reply = msgspec.json.decode(line)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise AdapterError(
             f"a reply that is not JSON ({error}): {quoted(line)}",
             "print each reply as JSON in one line of standard output, and nothing else there;"

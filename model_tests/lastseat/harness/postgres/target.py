@@ -238,6 +238,8 @@ def _look(dsn: str) -> _Facts:
             announced_pid = info.backend_pid
     except psycopg.Error as error:
         raise TargetError(f"cannot connect with the given dsn: {error}") from error
+    except UnicodeEncodeError as error:
+        raise TargetError("the given dsn is not UTF-8") from error
     if not OLDEST <= version[0] <= NEWEST:
         raise TargetError(
             f"{facts.place} is PostgreSQL {version[0]}; lastseat needs {OLDEST} to {NEWEST}."
