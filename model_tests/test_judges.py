@@ -54,14 +54,28 @@ def test_both_judges_see_an_oversold_seat(campaign: CAMPAIGN) -> None:
     assert judging.disagreements == []
 
 
-def test_a_model_that_saw_nothing_of_a_violation_is_told(campaign: CAMPAIGN) -> None:
+def test_a_rule_that_the_model_saw_kept_convicts_nobody(campaign: CAMPAIGN) -> None:
     judging = campaign("X01")
     run = oversold(judging.stage)
     run.instep.objections.clear()
-    judging.judge(run)
-    assert "the whole history breaks capacity, and the model saw nothing amiss" in words_of(judging)
+    assert judging.judge(run) is None
+    assert judging.verdict() is Verdict.INCONCLUSIVE
+    assert "the whole history breaks capacity, and the model saw nothing of it" in words_of(judging)
     assert (judging.out / "disagreement-1.schedule.json").exists()
     assert (judging.out / "disagreement-1.history.jsonl").exists()
+
+
+def test_what_the_judges_agree_about_convicts_beside_a_disagreement(campaign: CAMPAIGN) -> None:
+    """One says that the sum is exceeded, the other that a booking was lost."""
+    judging = campaign("X01")
+    run = oversold(judging.stage)
+    run.instep.objections[:] = [Objection(Rule.BOOKED, None, "b1 was lost")]
+    run.left_behind["alice-1"] = "its transaction is open"
+    assert not judging.judge_and_keep(run)
+    (convicted,) = judging.convicted
+    assert convicted.rules == {"nothing after the outcome"}
+    assert judging.verdict() is Verdict.VIOLATION
+    assert "the whole history breaks capacity" in words_of(judging)
 
 
 def test_a_model_that_objects_to_what_is_legal_makes_the_run_inconclusive(

@@ -246,7 +246,7 @@ class Run:
     def _book_beforehand(self, request: Request) -> None:
         """A prior booking: an attempt past the gate, judged like any other by its effect."""
         attempt = self._begin(STEWARD, request)
-        self.events.append(history.CommitSent(self._tick(), attempt.name))
+        self._note(history.CommitSent(self._tick(), attempt.name))
         steward = self.stage.steward()
         steward.call("attempt", **self._asked(request))
         assert steward.reply is not None
@@ -259,9 +259,8 @@ class Run:
         self.left_behind.update(left_open(self.sight, client))
         attempt = self._begin(client, request)
         self._busy[client] = attempt
-        self.events.extend(
-            self.sight.invoked(client, attempt.name, self.names.physical(request.booking_id))
-        )
+        booking = self.names.physical(request.booking_id)
+        self._note(*self.sight.invoked(client, attempt.name, booking))
         self.stage.gate.hold(client)
         self.stage.client(client).send("attempt", **self._asked(request))
 
@@ -400,20 +399,26 @@ class Run:
             elif isinstance(event, Answered):
                 # In a transaction, open or failed, nothing is committed.
                 self._stale = self._stale or event.answer.status not in {"T", "E"}
-            self.events.extend(self.sight.see(event))
+            self._note(*self.sight.see(event))
             self._news.extend(_in_words(event))
         self.faults.look(events)
+
+    def _note(self, *events: history.Seen | history.CommitSent) -> None:
+        """What an attempt has sent, and what has reached it."""
+        for event in events:
+            self.events.append(event)
+            self.instep.noted(event)
 
     def _emit(self, client: str, told: Answer | Raised) -> None:
         attempt = self._busy.pop(client)
         if isinstance(told, Raised) or told.cause is Cause.INFRASTRUCTURE:
-            self.events.extend(self.sight.gave_up(client))
+            self._note(*self.sight.gave_up(client))
             if time.monotonic() >= attempt.invoked + attempt.given:
                 # It need not have waited for anything: on a busy machine all takes its time.
                 seen = history.Seen(
                     self._tick(), attempt.name, history.What.DEADLINE, None, history.Phase.CLEANUP
                 )
-                self.events.append(seen)
+                self._note(seen)
         self._end(attempt, told)
         self.sight.emitted(client)
         self.stage.gate.let_pass(client)

@@ -253,10 +253,13 @@ def infrastructure(record: Record, around: Surroundings) -> Iterator[Violation]:
 
 
 def in_doubt(record: Record) -> Iterator[Violation]:
-    """A commit was sent, and no definite answer to it was delivered before the deadline."""
+    """A commit was sent, and no definite answer to it was delivered before the deadline; then an
+    exception says so, too."""
     if not record.observed(Evidence.COMMITS):
         return
     for attempt in record.attempts:
+        if attempt.raised is not None and not attempt.in_doubt and attempt.commit_unanswered:
+            yield _violation(Rule.IN_DOUBT, attempt, f"raised, not in doubt, but {_UNANSWERED}")
         if attempt.ended == NEVER or not attempt.in_doubt or attempt.commits:
             continue
         if attempt.commit_refused:

@@ -9,7 +9,8 @@ exists, the moment of its effect lies between ``earliest``, which is possible, a
   attempt that may have applied it.
 
 Within this interval it lies in the ``windows`` of those attempts. An attempt may have applied its
-claim if it is BOOKED, in doubt or pending, and if its request is valid. Any other never does.
+claim if it is BOOKED, in doubt or pending, and also if it denies the doubt that is due: its commit
+was sent and never answered. Its request must be valid. Any other never does.
 
 Instants order events, the lines of a file do not: audits of one instant are taken in the order that
 explains them, and an attempt's commit is refused or lost at its own instant only where the phase
@@ -87,8 +88,8 @@ class Attempt:
 
     @property
     def may_apply(self) -> bool:
-        """Whether it can have applied its claim, by its answer."""
-        return self.in_doubt or self.outcome is Outcome.BOOKED
+        """Whether it can have applied its claim, by its answer or by its commit."""
+        return self.in_doubt or self.outcome is Outcome.BOOKED or self.commit_unanswered
 
     @property
     def outcome(self) -> Outcome | None:

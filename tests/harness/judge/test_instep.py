@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from lastseat.harness.judge.instep import InStep
+from lastseat.spec.events import CommitSent, Phase, Seen, What
 from lastseat.spec.resource import State
 from lastseat.spec.rules import Rule
 from lastseat.spec.vocabulary import (
@@ -38,6 +39,13 @@ class Told:
 
     def emit(self, name: str, answer: Answer) -> "Told":
         self.model.emitted(name, answer)
+        return self
+
+    def commit(self, name: str, reply: What | None = None) -> "Told":
+        """It sends its commit; what comes back, if not success."""
+        self.model.noted(CommitSent(0, name))
+        if reply is not None:
+            self.model.noted(Seen(0, name, reply, None, Phase.COMMIT))
         return self
 
     def fence(self, name: str) -> "Told":
@@ -100,6 +108,28 @@ CONVICTED: dict[str, tuple[Rule, Story]] = {
         Rule.INFRASTRUCTURE,
         lambda t: t.invoke("a").emit("a", INFRASTRUCTURE).see(A),
     ),
+    "doubt denied": (
+        Rule.INFRASTRUCTURE,
+        lambda t: t.invoke("a").commit("a", What.LOST).emit("a", INFRASTRUCTURE),
+    ),
+    "rejected while its commit is on the way": (
+        Rule.REJECTED,
+        lambda t: (
+            t.invoke("a", "b")
+            .commit("b", What.DEADLINE)
+            .see(A)
+            .emit("a", BOOKED)
+            .emit("b", REJECTED)
+        ),
+    ),
+    "its commit was refused, and booked afterwards": (
+        Rule.INFRASTRUCTURE,
+        lambda t: t.invoke("a").commit("a", What.ERROR).emit("a", INFRASTRUCTURE).see(A),
+    ),
+    "its commit was confirmed, and it says that it failed": (
+        Rule.INFRASTRUCTURE,
+        lambda t: t.invoke("a").commit("a").see(A).emit("a", INFRASTRUCTURE),
+    ),
     "in doubt, and booked after its fence": (
         Rule.ONE_ID,
         lambda t: t.invoke("a").emit("a", IN_DOUBT).fence("a").see(A),
@@ -126,6 +156,12 @@ RIGHT: dict[str, Story] = {
     "in doubt, and booked": lambda t: t.invoke("a").see(A).emit("a", IN_DOUBT),
     "in doubt, and booked later": lambda t: t.invoke("a").emit("a", IN_DOUBT).see(A),
     "in doubt, and never booked": lambda t: t.invoke("a").emit("a", IN_DOUBT).fence("a").see(),
+    "its commit was refused, and it failed": lambda t: (
+        t.invoke("a").commit("a", What.ERROR).emit("a", INFRASTRUCTURE)
+    ),
+    "it committed something else, and was rejected": lambda t: (
+        t.invoke("a", "b").see(A).emit("a", BOOKED).commit("b").emit("b", REJECTED)
+    ),
     "no counter beside the rows": lambda t: t.invoke("a").see(A, booked=None).emit("a", BOOKED),
 }
 
@@ -143,6 +179,13 @@ def test_it_has_nothing_against_what_can_be(case: str) -> None:
     told = Told()
     RIGHT[case](told)
     assert told.model.objections == []
+
+
+def test_doubt_that_is_denied_is_not_held_against_the_next_attempt_of_its_id() -> None:
+    """The commit lands while, or before, the same id is asked again: that BOOKED is right."""
+    denied = Told().invoke("a", booking="b-x").commit("a", What.LOST).emit("a", INFRASTRUCTURE)
+    denied.invoke("c", booking="b-x").see(("b-x", 1)).emit("c", BOOKED)
+    assert [(o.rule, o.attempt) for o in denied.model.objections] == [(Rule.INFRASTRUCTURE, "a")]
 
 
 def test_an_objection_names_the_attempt_and_what_would_have_been_legal() -> None:

@@ -2,16 +2,19 @@
 must be among those that are legal at that moment.
 
 It is the second opinion beside ``legality``, which judges the whole history afterwards: this one
-goes forward with the sequential step and knows only what has happened so far.
+goes forward with the sequential step and knows only what has happened so far. Of what reaches an
+attempt it takes note of one thing: whether a commit of its own was sent and not answered.
 """
 
 from __future__ import annotations
 
+import enum
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from attrs import Factory, define, frozen
 
+from lastseat.spec.events import CommitSent, Phase, Seen, What
 from lastseat.spec.resource import ProgrammingError, Resource, State, step
 from lastseat.spec.rules import Rule
 from lastseat.spec.vocabulary import (
@@ -34,14 +37,23 @@ class Objection:
     words: str
 
 
+class _Commit(enum.Enum):
+    """How far an attempt's commit has come."""
+
+    NONE = "not sent, or refused"
+    SENT = "sent"
+    UNANSWERED = "sent, and no definite answer can come any more"
+
+
 @define
 class _Attempt:
     request: Request
     rejectable: bool = False
     """Was there a moment since its invocation at which the step would have rejected it?"""
     answer: Answer | None = None
+    commit: _Commit = _Commit.NONE
     over: bool = False
-    """It can have no effect any more."""
+    """Whether it can have no effect any more."""
 
 
 @define
@@ -63,6 +75,15 @@ class InStep:
         """An attempt begins."""
         self._attempts[name] = _Attempt(request)
         self._note_rejections()
+
+    def noted(self, event: Seen | CommitSent) -> None:
+        """An attempt has sent its commit, or something other than success has reached it."""
+        attempt = self._attempts[event.attempt]
+        if isinstance(event, CommitSent):
+            attempt.commit = _Commit.SENT
+        elif attempt.commit is _Commit.SENT and event.phase is not Phase.CLEANUP:
+            refused = event.what is What.ERROR
+            attempt.commit = _Commit.NONE if refused else _Commit.UNANSWERED
 
     def observed(self, resource: str, rows: Sequence[tuple[str, int]], booked: int | None) -> None:
         """These bookings are committed now: the model must be able to follow."""
@@ -133,7 +154,7 @@ class InStep:
         attempt = self._attempts[name]
         legal = set(self._legal(attempt))
         attempt.answer = answer
-        attempt.over = answer != IN_DOUBT
+        attempt.over = answer != IN_DOUBT and not self._unanswered(attempt)
         if answer not in legal:
             among = ", ".join(sorted(map(str, legal))) or "none"
             words = f"{attempt.request} was answered {answer}; legal was {among}"
@@ -144,25 +165,33 @@ class InStep:
         booked = self.state.booking(attempt.request.booking_id) == attempt.request
         if booked:
             yield BOOKED
+        yield IN_DOUBT
+        if self._unanswered(attempt):
+            return
         if attempt.rejectable and not booked:
             yield REJECTED
         if not booked or self._has_rival(attempt):
             yield CONFLICT
             yield INFRASTRUCTURE
-        yield IN_DOUBT
+
+    @staticmethod
+    def _unanswered(attempt: _Attempt) -> bool:
+        """Whether its commit may still be applied, or have been, for all that it was told."""
+        return attempt.commit is _Commit.UNANSWERED and attempt.answer != BOOKED
 
     def _has_rival(self, attempt: _Attempt) -> bool:
-        """Could another attempt of the same request have made its booking?"""
+        """Whether another attempt of the same request could have made its booking."""
         return any(
             other is not attempt
             and other.request == attempt.request
-            and (other.answer in {None, BOOKED, IN_DOUBT})
+            and (other.answer in {None, BOOKED, IN_DOUBT} or self._unanswered(other))
             for other in self._attempts.values()
         )
 
     def raised(self, name: str, *, in_doubt: bool) -> None:
         """An attempt ends with an exception."""
-        self._attempts[name].over = not in_doubt
+        attempt = self._attempts[name]
+        attempt.over = not in_doubt and not self._unanswered(attempt)
 
     def fenced(self, name: str) -> None:
         """The attempt can do nothing more."""

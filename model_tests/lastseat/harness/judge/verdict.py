@@ -11,8 +11,16 @@ from lastseat.spec import legality, visibility
 from lastseat.spec.events import Audit, History
 from lastseat.spec.rules import Rule, Violation
 
-_BOTH_SEE = frozenset({Rule.CAPACITY, Rule.COUNTER, Rule.BOOKED, Rule.REJECTED, Rule.ONE_ID})
-"""What the model in step and the judge of the whole history both decide, each in its own way.
+_SHOWN_BY = {
+    Rule.CAPACITY: frozenset({Rule.CAPACITY}),
+    Rule.COUNTER: frozenset({Rule.COUNTER}),
+    Rule.BOOKED: frozenset({Rule.BOOKED, Rule.ONE_ID}),
+    Rule.REJECTED: frozenset({Rule.REJECTED, Rule.CAPACITY}),
+    Rule.ONE_ID: frozenset({Rule.ONE_ID, Rule.BOOKED, Rule.REJECTED, Rule.CAPACITY}),
+}
+"""What both the model in step and the judge of the whole history decide, each in its own way, and by
+which objections the model in step shows it: a row that no attempt made breaks one rule for the one,
+and another for the other.
 
 Whether a failure was justified, what doubt revealed and whether service came back can only be told
 from the whole.
@@ -58,10 +66,15 @@ class Finding:
 
 @frozen
 class Judged:
-    """What the judges say. A disagreement is a fault of ours, and no verdict."""
+    """What the judges say.
+
+    A disagreement is a fault of ours, and no verdict: the rule in dispute is not among the
+    findings. Those on which the judges agree stand.
+    """
 
     findings: tuple[Finding, ...]
     disagreement: str | None
+    """In words, the findings in dispute among them."""
     not_judged: tuple[str, ...]
 
     @property
@@ -77,15 +90,14 @@ def judge(
 ) -> Judged:
     """Judge a run by its history, by the model that went with it, and by what was on the wire."""
     whole = legality.judge(history)
-    findings = list(map(finding_of, whole.violations))
+    broken = frozenset(violation.rule for violation in whole.violations)
+    disputed = _disputed(broken, objections)
+    findings = [finding_of(v) for v in whole.violations if v.rule not in disputed]
     for seen in visibility.judge(attempts, exchanges, _snapshots(history)):
         rule = seen.rule
         findings.append(Finding(rule.title, rule.sentence, (seen.attempt,), seen.explanation))
-    return Judged(
-        tuple(findings),
-        _disagreement(frozenset(v.rule for v in whole.violations), objections),
-        whole.not_judged,
-    )
+    in_dispute = [finding_of(v) for v in whole.violations if v.rule in disputed]
+    return Judged(tuple(findings), _disagreement(broken, objections, in_dispute), whole.not_judged)
 
 
 def _snapshots(history: History) -> Iterator[visibility.Snapshot]:
@@ -102,13 +114,23 @@ def finding_of(violation: Violation) -> Finding:
     return Finding(rule.value, rule.sentence, violation.attempts, words, violation.fact)
 
 
-def _disagreement(whole: frozenset[Rule], objections: Sequence[Objection]) -> str | None:
-    """They agree when either both or neither object to what both can see."""
-    in_step = sorted({objection.rule.value for objection in objections})
-    afterwards = sorted(rule.value for rule in whole & _BOTH_SEE)
-    if in_step and not whole:
+def _disputed(whole: frozenset[Rule], objections: Sequence[Objection]) -> frozenset[Rule]:
+    """The rules that the whole history breaks and that the model in step saw kept."""
+    in_step = {objection.rule for objection in objections}
+    return frozenset(
+        rule for rule, shown_by in _SHOWN_BY.items() if rule in whole and not shown_by & in_step
+    )
+
+
+def _disagreement(
+    whole: frozenset[Rule], objections: Sequence[Objection], in_dispute: Sequence[Finding]
+) -> str | None:
+    """What the judges disagree about, in words; None if they agree."""
+    if objections and not whole:
         words = "; ".join(objection.words for objection in objections)
         return f"in step the model objects ({words}), and the whole history is legal"
-    if afterwards and not in_step:
-        return f"the whole history breaks {', '.join(afterwards)}, and the model saw nothing amiss"
+    if in_dispute:
+        rules = ", ".join(sorted({finding.rule for finding in in_dispute}))
+        words = "; ".join(map(str, in_dispute))
+        return f"the whole history breaks {rules}, and the model saw nothing of it ({words})"
     return None
