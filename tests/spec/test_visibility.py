@@ -2,8 +2,9 @@
 
 A history is written as lines of ``transaction: statement → answer``; each line is sent at one
 instant and answered at the next. Answers: ``ok``, ``0 rows``, ``lost`` (nothing came back), an
-SQLSTATE, ``rolled back`` (COMMIT answered by the tag ROLLBACK). ``answer: X`` is what the attempt
-tells its caller, ``connection lost`` what reached it; transaction ``-`` is an autocommit statement.
+SQLSTATE, ``rolled back`` (COMMIT answered by the tag ROLLBACK), ``taken back`` (by ROLLBACK TO
+SAVEPOINT). ``answer: X`` is what the attempt tells its caller, ``connection lost`` what reached it;
+transaction ``-`` is an autocommit statement.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ def history(text: str) -> tuple[Attempt, list[Exchange]]:
         at = 10 * (number + 1)
         if line == "connection lost":
             attempt = evolve(attempt, lost_at=(*attempt.lost_at, at))
+        elif line == "another booked it":
+            attempt = evolve(attempt, repeats=True)
         elif line.startswith("left behind"):
             attempt = evolve(attempt, left_behind="its transaction is open")
         elif line.startswith("answer: "):
@@ -81,6 +84,7 @@ def _exchange(line: str, at: int, own: int) -> Exchange:
         guarded=does is Does.WRITE and not text.startswith("UPSERT"),
         applied=(error is None and not swallowed) if definite else None,
         swallowed=swallowed,
+        reverted=said == "taken back",
     )
 
 
@@ -112,6 +116,39 @@ RIGHT = {
         1: UPSERT → 0 rows
         1: COMMIT → ok
         answer: BOOKED""",
+    "a repetition is found in a transaction that is lost before its end": """
+        1: UPDATE → ok
+        1: UPSERT → 0 rows
+        1: SELECT → ok
+        another booked it
+        connection lost
+        answer: BOOKED""",
+    "a repetition is found in a transaction that is still open": """
+        1: UPDATE → ok
+        1: UPSERT → 0 rows
+        another booked it
+        answer: BOOKED
+        1: ROLLBACK → ok""",
+    "a repetition is found by a statement whose tag does not tell, and the end is lost": """
+        1: INSERT → ok
+        another booked it
+        1: COMMIT → lost
+        answer: BOOKED""",
+    "a repetition is found by its key, and the failed transaction is committed": """
+        1: INSERT → 23505
+        1: COMMIT → rolled back
+        -: SELECT → ok
+        another booked it
+        answer: BOOKED""",
+    "a repetition that gives up at the end of what did nothing": """
+        1: INSERT → ok
+        another booked it
+        1: COMMIT → lost
+        answer: INFRASTRUCTURE""",
+    "a write is taken back, and the end of its transaction is lost": """
+        1: UPDATE → taken back
+        1: COMMIT → lost
+        answer: REJECTED""",
     "a repetition is found by its key alone": """
         -: INSERT → 23505
         answer: BOOKED""",
@@ -308,6 +345,28 @@ WRONG = {
         """
         answer: BOOKED""",
     ),
+    "BOOKED out of its own memory, though another booked it": (
+        Rule.NOTHING_BEFORE_THE_COMMIT,
+        """
+        another booked it
+        answer: BOOKED""",
+    ),
+    "written and taken back, and again after an error": (
+        Rule.NO_HIDDEN_RETRY,
+        """
+        1: UPDATE → taken back
+        1: INSERT → 23505
+        1: UPDATE → ok
+        1: COMMIT → ok
+        answer: BOOKED""",
+    ),
+    "doubt about a COMMIT of what was taken back": (
+        Rule.DOUBT_WHERE_DUE,
+        """
+        1: UPDATE → taken back
+        1: COMMIT → lost
+        answer: IN DOUBT""",
+    ),
     "BOOKED without having heard of a row": (
         Rule.NOTHING_BEFORE_THE_COMMIT,
         """
@@ -381,6 +440,11 @@ TAKEN_BACK = {
 LEFT_ALONE = {
     "a row is added": (Snapshot(5, "r", TWO, 3), Snapshot(50, "r", (*TWO, ("b3", 1)), 4)),
     "another resource holds less": (Snapshot(5, "r", TWO, 3), Snapshot(50, "s", (), 0)),
+    "it was gone at the instant of the commit": (Snapshot(5, "r", TWO), Snapshot(30, "r", ())),
+    "it was there at the instant of the commit's answer": (
+        Snapshot(31, "r", TWO),
+        Snapshot(50, "r", ()),
+    ),
     "it was gone before anything was committed": (Snapshot(5, "r", TWO), Snapshot(15, "r", ())),
     "it was gone after all was committed": (Snapshot(45, "r", TWO), Snapshot(50, "r", ())),
 }
@@ -486,6 +550,9 @@ def test_a_rule_has_a_title_and_a_sentence() -> None:
         # It was told: then there is nothing to doubt.
         ({"applied": False, "sqlstate": "23514", "answered_at": 15}, True, False),
         ({"applied": False, "sqlstate": "23514", "answered_at": 15}, False, True),
+        # It was told at the instant of its answer: it may have known, or not.
+        ({"applied": True, "changed": 1, "answered_at": 20}, True, True),
+        ({"applied": True, "changed": 1, "answered_at": 20}, False, True),
         # It was told after its answer: too late.
         ({"applied": True, "changed": 1, "answered_at": 25}, True, True),
         ({"applied": True, "changed": 1, "answered_at": 25}, False, False),

@@ -30,6 +30,8 @@ class Attempt:
     emitted_at: int | None = None
     under_way: bool = False
     """Has one of its turns been released?"""
+    repeats: bool = False
+    """Whether its request was booked before it had sent a commit of its own."""
     hung: bool = False
     fenced: bool = False
 

@@ -241,6 +241,7 @@ def _seen(attempt: Attempt, run: Run) -> visibility.Attempt:
         attempt.in_doubt,
         tuple(run.sight.lost_at.get(attempt.name, ())),
         run.left_behind.get(attempt.name),
+        attempt.repeats,
     )
 
 

@@ -17,7 +17,7 @@ from lastseat.harness.attempts import Attempt
 from lastseat.harness.constraints import violated
 from lastseat.harness.faults import FAULTS, Place
 from lastseat.harness.gate.connection import Connection
-from lastseat.harness.gate.events import Answered, Broken, Garbled, GateEvent, Opened
+from lastseat.harness.gate.events import Answered, Broken, Garbled, GateEvent
 from lastseat.harness.implementations.protocol import AdapterError, Raised, read_attempt
 from lastseat.harness.judge.audit import Reading
 from lastseat.harness.judge.behind import left_behind, left_open
@@ -96,7 +96,7 @@ class Run:
         self._lost = self.stage.loop.lost
         self.names = Names(self.stage.fresh)
         self._shapes = Shapes(self.names.in_order)
-        self.sight = Sight(self._tick, self.stage.backends.has_transaction_id, self.stage.known)
+        self.sight = self._observer()
         self.instep = InStep(State())
         staged = self.stage
         self.faults = Meetings(self._tick, staged.gate.left)
@@ -114,11 +114,23 @@ class Run:
         self.stage.ready(list(self.scenario.attempts))
         self._deadlines = self.scenario.deadlines
         self.stage.give_time(self._deadlines)
-        self.stage.sessions.touched(self.stage.gate.drain(), self.names.mentioned)
+        before = self.stage.gate.drain()
+        self.stage.sessions.touched(before, self.names.mentioned)
+        for event in before:
+            self._note(*self.sight.see(event))
         for resource, capacity in self.scenario.capacities.items():
             self.declare(resource, capacity)
         for request in self.scenario.prior:
             self._book_beforehand(request)
+
+    def _observer(self) -> Sight:
+        """One that knows what the last run's knew of the connections."""
+        stage = self.stage
+        made = Sight(self._tick, stage.backends.may_have_written, stage.known, stage.readers)
+        if stage.observer is not None:
+            made.inherit(stage.observer)
+        stage.observer = made
+        return made
 
     # What a strategy sees.
 
@@ -389,11 +401,9 @@ class Run:
         if events:
             self._touched |= self.stage.sessions.touched(events, self.names.mentioned)
         for event in events:
-            if isinstance(event, Opened):
-                self.sight.opened(event.connection, event.client, event.backend_pid)
-            elif isinstance(event, Garbled):
+            if isinstance(event, Garbled):
                 raise AdapterError(f"{event.client} speaks no PostgreSQL: {event.reason}")
-            elif isinstance(event, Broken):
+            if isinstance(event, Broken):
                 self._stillness.dying[event.backend_pid] = event.client
                 self._stale = True
             elif isinstance(event, Answered):
@@ -444,6 +454,7 @@ class Run:
         self._news.append(f"{attempt.client} is answered {told}")
         self.events.append(history.Emit(attempt.emitted_at, attempt.name, told, ms))
         self.observe()  # what is committed at this moment decides whether it is right
+        self._note_repetition(attempt)
         self.instep.emitted(attempt.name, told)
 
     def observe(self) -> None:
@@ -454,6 +465,14 @@ class Run:
             asked = [self.names.physical(resource) for resource in resources]
             for resource, found in zip(resources, self.stage.auditor.read(asked), strict=True):
                 self._compare(resource, found)
+        for attempt in self._busy.values():
+            self._note_repetition(attempt)
+
+    def _note_repetition(self, attempt: Attempt) -> None:
+        """Is its request booked, by another attempt? Its own commit is not sent, or refused."""
+        if attempt.name not in self.sight.commit_sent - self.sight.commit_refused:
+            booked = self.instep.state.booking(attempt.request.booking_id)
+            attempt.repeats = attempt.repeats or booked == attempt.request
 
     def _compare(self, resource: str, found: Reading) -> None:
         rows = tuple(sorted((self.names.logical(b), units) for b, units in found.rows))

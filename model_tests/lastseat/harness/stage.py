@@ -22,6 +22,7 @@ from lastseat.harness.implementations import client as clients
 from lastseat.harness.implementations.client import Client, Implementation
 from lastseat.harness.implementations.protocol import PROTOCOL, Start, read_start
 from lastseat.harness.judge.audit import Auditor
+from lastseat.harness.judge.sight import Sight
 from lastseat.harness.loop import Loop
 from lastseat.harness.names import Fresh
 from lastseat.harness.scenario import CLIENTS
@@ -61,6 +62,7 @@ class Stage:
     auditor: Auditor
     fresh: Fresh
     known: frozenset[str]
+    readers: frozenset[str]
     sessions: Sessions
     constraints: Mapping[str, Constraint]
     commits_wait: bool
@@ -75,6 +77,8 @@ class Stage:
     pace: Pace = field(factory=Pace, init=False)
     lately: deque[float] = field(factory=lambda: deque(maxlen=_LATELY), init=False)
     """Seconds that the longest attempt of each of the last runs took, where none was silenced."""
+    observer: Sight | None = field(default=None, init=False)
+    """That of the last run: the connections that it knows of outlive the run."""
     _holding: bool = field(default=False, init=False)
     """Do commits wait to be finished?"""
 
@@ -212,6 +216,7 @@ def stage(
             Auditor(asking, declared),
             Fresh(declared.ids),
             known,
+            backends.reading_functions(),
             Sessions(
                 backends.starts_above_read_committed(),
                 backends.triggered_tables(),

@@ -2,7 +2,8 @@
 
 All failures are surfaced explicitly, as outcomes. So between an attempt's first statement and its
 answer there are no hidden retries, no swallowed errors and no implicit compensations; nothing is
-sent for it after its answer; and it claims neither more nor less than the server has told it.
+sent for it after its answer; and it claims neither more nor less than the server has told it. What
+happens at one instant is concurrent: no order within it convicts.
 
 Judged is what was seen between the two: *exchanges*, each a statement that a client handed to its
 connection and what the server said to it. How they are seen, and in which protocol, is not known
@@ -33,11 +34,12 @@ class Rule(enum.Enum):
         "no implicit compensation: no committed write takes a booking back or lowers a count"
     )
     NOTHING_AFTER_THE_OUTCOME = (
-        "nothing after the outcome: no write, no commit of one, no open transaction, no lock kept"
+        "nothing after the outcome: no write, no commit of one, no open or prepared transaction, "
+        "no lock kept, other than the predicate locks that the server itself keeps"
     )
     NOTHING_BEFORE_THE_COMMIT = (
-        "nothing before the commit: BOOKED only once the server confirmed the commit, or was asked "
-        "for the booking"
+        "nothing before the commit: BOOKED only once the server confirmed the commit, or, for a "
+        "repetition, once it was asked and could show the committed booking"
     )
     DOUBT_WHERE_DUE = (
         "in doubt exactly where it is due: a commit was handed to the connection and no definite "
@@ -69,8 +71,9 @@ class Does(enum.Enum):
 class Exchange:
     """One statement that a client handed to its connection, and what came back.
 
-    ``attempt`` is the one that was running, or the client's last one. ``transaction`` numbers the
-    transactions of the whole run; an autocommit statement is one of its own. ``commits``: a COMMIT,
+    ``attempt`` is the one that was running, or the client's last one; ``others`` are those that the
+    statement concerns as well. ``transaction`` numbers the transactions of the whole run; an
+    autocommit statement is one of its own. ``commits``: a COMMIT,
     or a write in autocommit. ``answered_at`` is None if no complete answer was delivered;
     ``applied`` is the definite answer to a commit, None if there was none. ``changed`` counts the
     rows of a write; none of a ``guarded`` one means that its guard failed. Times are places in one
@@ -89,12 +92,21 @@ class Exchange:
     guarded: bool = False
     applied: bool | None = None
     swallowed: bool = False
-    """A COMMIT that the server answered with the tag ROLLBACK."""
+    """Whether it is a COMMIT that the server answered with the tag ROLLBACK."""
+    reverted: bool = False
+    """Whether its client took it back by rolling back to a savepoint."""
+    others: tuple[str, ...] = ()
+
+    @property
+    def attempts(self) -> tuple[str, ...]:
+        """All attempts that it concerns."""
+        return (self.attempt, *self.others)
 
     @property
     def wrote(self) -> bool:
-        """Did it write, or may it have?"""
-        return self.does is Does.WRITE and self.changed != 0 and self.sqlstate is None
+        """Whether it wrote, or may have, and stands unless its transaction is rolled back."""
+        changed = self.changed != 0 and self.sqlstate is None
+        return self.does is Does.WRITE and changed and not self.reverted
 
 
 @frozen
@@ -110,6 +122,9 @@ class Attempt:
     lost_at: tuple[int, ...] = ()
     left_behind: str | None = None
     """What a look at its idle connections found: an open transaction, a lock, in words."""
+    repeats: bool = False
+    """Whether another attempt had booked its very request: the committed row was there by its
+    answer, and before any commit of its own."""
 
 
 @frozen
@@ -156,10 +171,10 @@ def _concerning(exchanges: Sequence[Exchange]) -> dict[str, list[Exchange]]:
     writers: dict[int, set[str]] = {}
     for exchange in exchanges:
         if exchange.does is Does.WRITE:
-            writers.setdefault(exchange.transaction, set()).add(exchange.attempt)
+            writers.setdefault(exchange.transaction, set()).update(exchange.attempts)
     of: dict[str, list[Exchange]] = {}
     for exchange in exchanges:
-        concerned = {exchange.attempt}
+        concerned = set(exchange.attempts)
         if exchange.does in (Does.COMMIT, Does.ROLLBACK):
             concerned |= writers.get(exchange.transaction, set())
         for name in concerned:
@@ -185,8 +200,8 @@ def hidden_retry(attempt: Attempt, exchanges: Sequence[Exchange]) -> str | None:
 
 
 def swallowed_error(attempt: Attempt, exchanges: Sequence[Exchange]) -> str | None:
-    """BOOKED although the server had rolled its transaction back."""
-    if not _booked(attempt):
+    """BOOKED although the server had rolled its transaction back, and no other had booked it."""
+    if not _booked(attempt) or attempt.repeats:
         return None
     wrote = {e.transaction for e in exchanges if e.does is Does.WRITE}
     for exchange in exchanges:
@@ -213,7 +228,7 @@ def compensations(
             continue
         for commit in commits:
             over = commit.answered_at is not None and commit.answered_at <= then.at
-            if commit.sent_at <= now.at and not over:
+            if commit.sent_at < now.at and not over:
                 words = f"{what}, when «{commit.text}» of {commit.attempt} was executed"
                 yield Violation(Rule.NO_IMPLICIT_COMPENSATION, commit.attempt, words)
                 break
@@ -245,22 +260,28 @@ def after_the_outcome(attempt: Attempt, exchanges: Sequence[Exchange]) -> str | 
 
 def before_the_commit(attempt: Attempt, exchanges: Sequence[Exchange]) -> str | None:
     """BOOKED, while a transaction in which it wrote was open, or its commit unanswered; or without
-    having asked the server at all, as out of a memory of one's own."""
+    having asked the server at all, as out of a memory of one's own.
+
+    For a repetition it is enough to have asked: another attempt has committed the booking, and what
+    becomes of the transaction in which it was found changes nothing.
+    """
     if not _booked(attempt):
         return None
     told = [e for e in exchanges if e.answered_at and not _after(attempt, e.answered_at)]
+    if not any(e.does in (Does.READ, Does.WRITE) for e in told):
+        return "it said BOOKED, and the server had told it nothing that could show a booking"
+    if attempt.repeats:
+        return None
     committed = {e.transaction for e in told if e.commits}
     # What was rolled back, refused or lost before its commit is not what it speaks of.
-    given_up = {e.transaction for e in exchanges if e.does is Does.ROLLBACK or e.sqlstate}
+    mine = [e for e in exchanges if _while_running(attempt, e)]
+    given_up = {e.transaction for e in mine if e.does is Does.ROLLBACK or e.sqlstate}
     lost = {e.transaction for e in exchanges if e.answered_at is None and not e.commits}
     for write in exchanges:
         if write.transaction in committed | given_up | lost or not write.wrote:
             continue
         if _while_running(attempt, write):
             return f"it said BOOKED before the commit of «{write.text}» was confirmed"
-    # Its own commit, or for a repetition the row that it found: the server must have told it.
-    if not any(e.does in (Does.READ, Does.WRITE) for e in told):
-        return "it said BOOKED, and the server had told it nothing that could show a booking"
     return None
 
 
@@ -268,7 +289,8 @@ def doubt_where_due(attempt: Attempt, exchanges: Sequence[Exchange]) -> str | No
     """Doubt claimed without a commit on the way, or denied with one.
 
     What the server did to a commit whose answer was lost the attempt cannot know: it may doubt. If
-    the server refused it, who does not doubt is right all the same.
+    the server refused it, or another attempt had booked the id, an attempt that does not doubt is
+    right all the same.
     """
     if attempt.emitted_at is None or _booked(attempt):
         return None
@@ -278,7 +300,8 @@ def doubt_where_due(attempt: Attempt, exchanges: Sequence[Exchange]) -> str | No
     took = {e.transaction for e in exchanges if e.wrote}
     for commit in on_the_way:
         refused = commit.applied is False or commit.transaction not in took
-        if not attempt.in_doubt and not refused:
+        at_once = commit.answered_at == attempt.emitted_at
+        if not attempt.in_doubt and not (refused or attempt.repeats or at_once):
             return (
                 f"it claims to know that nothing was booked, but «{commit.text}» had been sent and "
                 "no definite answer to it had come back"
@@ -303,6 +326,10 @@ def _after(attempt: Attempt, at: int) -> bool:
     return attempt.emitted_at is not None and at > attempt.emitted_at
 
 
+def _before(attempt: Attempt, at: int) -> bool:
+    return attempt.emitted_at is None or at < attempt.emitted_at
+
+
 def _while_running(attempt: Attempt, exchange: Exchange) -> bool:
     return not _after(attempt, exchange.sent_at)
 
@@ -322,14 +349,15 @@ def _signs_to_stop(attempt: Attempt, exchanges: Sequence[Exchange]) -> Iterator[
 
 
 def _commits_on_the_way(attempt: Attempt, exchanges: Sequence[Exchange]) -> Iterator[Exchange]:
-    """Its commits behind a write that it was not told to have failed, without definite answer."""
+    """Its commits behind a write that it was not told to have failed, without definite answer
+    before its own. What came at the same instant as its own may have been known, or not."""
     wrote = {e.transaction for e in exchanges if e.wrote or _failed_unheard(attempt, e)}
     for exchange in exchanges:
         sent = (
             exchange.commits and exchange.transaction in wrote and _while_running(attempt, exchange)
         )
-        told = exchange.applied is not None and exchange.answered_at is not None
-        if sent and not (told and not _after(attempt, exchange.answered_at or 0)):
+        answered = exchange.answered_at if exchange.applied is not None else None
+        if sent and (answered is None or not _before(attempt, answered)):
             yield exchange
 
 

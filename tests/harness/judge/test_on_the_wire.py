@@ -16,7 +16,6 @@ import pytest
 from attrs import define
 from tests.harness.gate.scene import Scene
 
-from lastseat.harness.gate.events import Opened
 from lastseat.harness.judge.sight import Sight
 from lastseat.harness.postgres import Server, open_target
 from lastseat.spec.visibility import Attempt, Rule, Snapshot, judge
@@ -31,6 +30,16 @@ INSERT = "INSERT INTO booking VALUES ('b', 1)"
 OWN = "SELECT seat FROM booking WHERE id = 'b'"
 PREPARED = "SELECT name FROM pg_prepared_statements"
 RAISE = "DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '40001'; END $$"
+ROUTINES = """
+CREATE FUNCTION book(text) RETURNS text LANGUAGE sql
+    AS $$ INSERT INTO booking VALUES ($1, 1) RETURNING id $$;
+CREATE PROCEDURE book_by_procedure(text) LANGUAGE sql
+    AS $$ INSERT INTO booking VALUES ($1, 1) $$;
+CREATE FUNCTION find(text) RETURNS text LANGUAGE sql STABLE
+    AS $$ SELECT id FROM booking WHERE id = $1 $$;
+CREATE FUNCTION locked() RETURNS int LANGUAGE sql
+    AS $$ SELECT taken FROM seat WHERE id = 1 FOR UPDATE $$;
+"""
 
 
 class Refused(Exception):
@@ -159,7 +168,77 @@ def in_two_phases(say: Say) -> Iterator[Answer | str]:
     yield BOOKED
 
 
+def by_a_function(say: Say) -> Iterator[Answer | str]:
+    say("BEGIN")
+    say("SELECT book('b')")
+    say("COMMIT")
+    yield BOOKED
+
+
+def by_a_procedure(say: Say) -> Iterator[Answer | str]:
+    say("BEGIN")
+    say("CALL book_by_procedure('b')")
+    say("COMMIT")
+    yield BOOKED
+
+
+def looked_up_by_a_function_first(say: Say) -> Iterator[Answer | str]:
+    """It is declared not to write, so that what writes is one transaction."""
+    say("SELECT find('b')")
+    say("SELECT book('b')")
+    yield BOOKED
+
+
+def prepared_in_sql(say: Say) -> Iterator[Answer | str]:
+    say("PREPARE own (text) AS SELECT seat FROM booking WHERE id = $1")
+    say("EXECUTE own ('b')")
+    say(INSERT)
+    say("DEALLOCATE own")
+    yield BOOKED
+
+
+def locked_by_a_function(say: Say) -> Iterator[Answer | str]:
+    """A lock gives its transaction an id, and writes nothing, so that none is left to commit."""
+    say("BEGIN")
+    say("SELECT locked()")
+    yield REJECTED
+    say("COMMIT")
+
+
+def in_nested_blocks(say: Say) -> Iterator[Answer | str]:
+    say("BEGIN")
+    say("SAVEPOINT s")
+    say(UPDATE + "7")
+    say("SAVEPOINT s")
+    say(INSERT)
+    say("RELEASE SAVEPOINT s")
+    say("RELEASE SAVEPOINT s")
+    say("COMMIT")
+    yield BOOKED
+
+
+def undone_in_nested_blocks(say: Say) -> Iterator[Answer | str]:
+    say("BEGIN")
+    say("SAVEPOINT s")
+    say(UPDATE + "7")
+    say("SAVEPOINT s")
+    say(INSERT)
+    say("ROLLBACK TO SAVEPOINT s")
+    say("RELEASE SAVEPOINT s")
+    say("ROLLBACK TO SAVEPOINT s")
+    say("RELEASE SAVEPOINT s")
+    say("COMMIT")
+    yield REJECTED
+
+
 RIGHT = [
+    by_a_function,
+    by_a_procedure,
+    looked_up_by_a_function_first,
+    prepared_in_sql,
+    locked_by_a_function,
+    in_nested_blocks,
+    undone_in_nested_blocks,
     plain,
     in_two_phases,
     given_back_to_a_pool,
@@ -254,7 +333,59 @@ def doubt_without_a_commit(say: Say) -> Iterator[Answer | str]:
     yield IN_DOUBT
 
 
+def by_a_function_twice(say: Say) -> Iterator[Answer | str]:
+    say("SELECT book('first')")
+    say("SELECT book('b')")
+    yield BOOKED
+
+
+def by_a_function_again_after_an_error(say: Say) -> Iterator[Answer | str]:
+    say("BEGIN")
+    with pytest.raises(Refused, match="23505"):
+        say("SELECT book('taken')")
+    say("ROLLBACK")
+    say("BEGIN")
+    say("SELECT book('b')")
+    say("COMMIT")
+    yield BOOKED
+
+
+def told_before_the_function_s_commit(say: Say) -> Iterator[Answer | str]:
+    say("BEGIN")
+    say("SELECT book('b')")
+    yield BOOKED
+    say("COMMIT")
+
+
+def told_before_the_commit_behind_a_savepoint(say: Say) -> Iterator[Answer | str]:
+    say("BEGIN")
+    say("SAVEPOINT s")
+    say(INSERT)
+    say("RELEASE SAVEPOINT s")
+    yield BOOKED
+    say("ROLLBACK")
+
+
+def deaf_behind_a_savepoint(say: Say) -> Iterator[Answer | str]:
+    """The insert fails, is undone, and nobody is told; what is committed is something else."""
+    say("BEGIN")
+    say(UPDATE + "7")
+    say("SAVEPOINT s")
+    with pytest.raises(Refused, match="23505"):
+        say("INSERT INTO booking VALUES ('taken', 1)")
+    say("COMMIT")
+    yield BOOKED
+
+
 WRONG = {
+    by_a_function_twice: {Rule.NO_HIDDEN_RETRY},
+    by_a_function_again_after_an_error: {Rule.NO_HIDDEN_RETRY},
+    told_before_the_function_s_commit: {
+        Rule.NOTHING_BEFORE_THE_COMMIT,
+        Rule.NOTHING_AFTER_THE_OUTCOME,
+    },
+    told_before_the_commit_behind_a_savepoint: {Rule.NOTHING_BEFORE_THE_COMMIT},
+    deaf_behind_a_savepoint: {Rule.NO_SWALLOWED_ERROR},
     again_after_a_conflict: {Rule.NO_HIDDEN_RETRY},
     again_until_the_version_fits: {Rule.NO_HIDDEN_RETRY},
     again_behind_a_savepoint: {Rule.NO_HIDDEN_RETRY},
@@ -281,8 +412,6 @@ class Watch:
     def see(self) -> None:
         self.scene.events += self.scene.gate.drain()
         for event in self.scene.events:
-            if isinstance(event, Opened):
-                self.sight.opened(event.connection, event.client, event.backend_pid)
             list(self.sight.see(event))
         self.scene.events.clear()
 
@@ -301,6 +430,7 @@ def seats(server: Server) -> Iterator[str]:
         with psycopg.connect(target.dsn, autocommit=True) as connection:
             connection.execute("CREATE TABLE seat (id int PRIMARY KEY, taken int, version int)")
             connection.execute("CREATE TABLE booking (id text PRIMARY KEY, seat int)")
+            connection.execute(ROUTINES)
         yield target.dsn
 
 
@@ -317,8 +447,23 @@ def watch(seats: str) -> Iterator[Watch]:
             return now[0]
 
         backends = scene.backends
-        sight = Sight(tick, backends.has_transaction_id, backends.known_names())
+        sight = Sight(
+            tick, backends.may_have_written, backends.known_names(), backends.reading_functions()
+        )
         yield Watch(scene, table, sight, [], now)
+
+
+def finish(watch: Watch, function: Callable[..., Any], *args: Any) -> Any:
+    """Run this to its end. As in a run, each turn waits until what was before it has been seen."""
+    scene, talk = watch.scene, watch.scene.talk(function, *args)
+    while not talk.done:
+        waiting = scene.until(
+            lambda: talk.done or next((c for c in scene.gate.of("alice") if c.held), None)
+        )
+        watch.see()
+        if waiting is not True:
+            waiting.release()
+    return scene.finish(talk)
 
 
 def rules(watch: Watch, driver: Callable[[str], Any], implementation: Implementation) -> set[Rule]:
@@ -327,14 +472,13 @@ def rules(watch: Watch, driver: Callable[[str], Any], implementation: Implementa
     say = scene.finish(scene.talk(driver, scene.gate.admit("alice")))
     watch.see()
     list(sight.invoked("alice", "a1"))
+    scene.gate.hold("alice")
     steps = implementation(say)
-    while (told := scene.finish(scene.talk(next, steps))) == LOOK:
-        watch.see()
+    while (told := finish(watch, next, steps)) == LOOK:
         watch.look()
-    watch.see()
     emitted = watch.tick()
     sight.emitted("alice")
-    scene.finish(scene.talk(list, steps))
+    finish(watch, list, steps)
     watch.see()
     open_ = dict(sight.at_rest())
     left = "its transaction is open" if "a1" in open_ else None
@@ -345,6 +489,7 @@ def rules(watch: Watch, driver: Callable[[str], Any], implementation: Implementa
     lost = tuple(sight.lost_at.get("a1", ()))
     attempt = Attempt("a1", emitted, told, told.in_doubt, lost, left)
     found = {v.rule for v in judge([attempt], sight.exchanges, watch.snapshots)}
+    scene.gate.let_pass("alice")
     scene.finish(scene.talk(say.close))
     return found
 

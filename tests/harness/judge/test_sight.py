@@ -10,9 +10,11 @@ from tests.harness.gate.scene import FLUSH, SYNC, extended, query
 
 from lastseat.harness.gate.events import (
     Answered,
+    Arrived,
     Broken,
     HungUp,
     Ignored,
+    Opened,
     Refused,
     Sent,
     Undelivered,
@@ -24,12 +26,20 @@ from lastseat.harness.judge.sight import Sight
 from lastseat.spec import visibility
 from lastseat.spec.events import CommitSent, Phase, Seen, What
 from lastseat.spec.visibility import Does, Exchange
-from lastseat.spec.vocabulary import BOOKED, IN_DOUBT, REJECTED
+from lastseat.spec.vocabulary import (
+    BOOKED,
+    IN_DOUBT,
+    INFRASTRUCTURE,
+    REJECTED,
+)
+from lastseat.spec.vocabulary import (
+    CONFLICT as OVERTAKEN,
+)
 from lastseat.spec.vocabulary import Answer as Told
 
 CONFLICT = ServerError("ERROR", "40001", "could not serialize")
 TERMINATED = ServerError("FATAL", "57P01", "terminating connection")
-KNOWN = frozenset({"as", "now", "pg_advisory_unlock_all"})
+KNOWN = frozenset({"as", "now", "pg_advisory_unlock", "pg_advisory_unlock_all"})
 
 
 @define
@@ -207,6 +217,7 @@ def test_an_upsert_that_inserts_nothing_is_no_guard_that_failed(watch: Watch) ->
 def test_a_function_is_a_write_unless_the_server_knows_better() -> None:
     for wrote, expected in ((True, Does.WRITE), (False, Does.READ)):
         watch = Watch(wrote=wrote)
+        watch.see(Opened("alice", 1, 4711))
         watch.begin()
         watch.said("BEGIN", "BEGIN")
         watch.said("SELECT attempt(1)", "SELECT 1")
@@ -215,6 +226,35 @@ def test_a_function_is_a_write_unless_the_server_knows_better() -> None:
         assert watch["SELECT again"].does is expected
         watch.said("COMMIT", "COMMIT", status="I")
         assert watch.commits == (["a1"] if wrote else [])
+
+
+def test_a_function_in_a_process_that_is_not_known_may_have_written() -> None:
+    watch = Watch(wrote=False)
+    watch.begin()
+    watch.said("BEGIN", "BEGIN")
+    watch.said("SELECT attempt(1)", "SELECT 1")
+    assert watch["SELECT"].does is Does.WRITE
+
+
+def test_a_function_that_is_declared_not_to_write_reads() -> None:
+    watch = Watch()
+    watch.sight = Sight(watch._tick, lambda pid: True, KNOWN, frozenset({"find"}))
+    watch.begin()
+    watch.said("SELECT find(1)", "SELECT 1", status="I")
+    watch.said("SELECT attempt(1)", "SELECT 1", status="I")
+    assert does(watch.sight.exchanges) == [Does.READ, Does.WRITE]
+    assert watch.commits == ["a1"]
+
+
+def test_what_prepare_kept_tells_what_execute_does(watch: Watch) -> None:
+    watch.said("PREPARE own (text) AS SELECT 1 FROM seat WHERE id = $1", "PREPARE", status="I")
+    watch.said("PREPARE book AS INSERT INTO x VALUES ($1)", "PREPARE", status="I")
+    watch.said("EXECUTE own ('1')", "SELECT 1", status="I")
+    assert does(watch.sight.exchanges) == [Does.OTHER, Does.OTHER, Does.READ]
+    assert watch.commits == []
+    watch.said("EXECUTE book ('1')", "INSERT 0 1", status="I")
+    assert watch["EXECUTE book"].does is Does.WRITE
+    assert watch.commits == ["a1"]
 
 
 @pytest.mark.parametrize(
@@ -508,7 +548,7 @@ def test_a_loss_before_the_first_statement_of_a_later_attempt(watch: Watch) -> N
 
 
 def test_a_transaction_left_open_is_found(watch: Watch) -> None:
-    watch.sight.opened(1, "alice", 4711)
+    watch.see(Opened("alice", 1, 4711))
     watch.book()
     assert list(watch.sight.at_rest()) == []  # its attempt still runs
     watch.end()
@@ -639,6 +679,237 @@ def test_it_is_noticed_when_the_client_lets_go(watch: Watch) -> None:
     assert watch["UPDATE"].sent_at > at
 
 
+# Clearing up.
+
+
+@pytest.mark.parametrize(
+    ("before", "then", "phase"),
+    [
+        # Nothing was written behind the savepoint, or it is taken back: all was decided before.
+        (["SELECT 1 FROM seat"], "ROLLBACK TO SAVEPOINT s", Phase.CLEANUP),
+        (["SELECT 1 FROM seat"], "RELEASE SAVEPOINT s", Phase.CLEANUP),
+        (["UPDATE seat SET taken = 1"], "ROLLBACK TO s", Phase.CLEANUP),
+        (["UPDATE seat SET taken = 1", "ROLLBACK TO s"], "RELEASE s", Phase.CLEANUP),
+        (["UPDATE seat SET taken = 1", "ROLLBACK TO s"], "COMMIT", Phase.CLEANUP),
+        (["SELECT 1 FROM seat"], "CLOSE c", Phase.CLEANUP),
+        (["SELECT 1 FROM seat"], "SELECT pg_advisory_unlock(1)", Phase.CLEANUP),
+        # What was written stands, so the attempt goes on.
+        (["UPDATE seat SET taken = 1"], "RELEASE SAVEPOINT s", Phase.STATEMENT),
+        (["UPDATE seat SET taken = 1", "RELEASE s"], "COMMIT", Phase.COMMIT),
+        (["UPDATE seat SET taken = 1", 'ROLLBACK TO "S"'], "COMMIT", Phase.COMMIT),
+        (["SELECT 1 FROM seat"], "SAVEPOINT t", Phase.STATEMENT),
+        (["SELECT 1 FROM seat"], "SET LOCAL lock_timeout = 1", Phase.STATEMENT),
+        (["SELECT 1 FROM seat", "ROLLBACK TO s"], "SELECT 2 FROM seat", Phase.STATEMENT),
+        (["SELECT 1 FROM seat", "ROLLBACK TO s"], "UPDATE seat SET taken = 2", Phase.STATEMENT),
+    ],
+)
+@pytest.mark.parametrize("fault", ["error", "loss", "deadline"])
+def test_what_clears_up_behind_a_savepoint_decides_nothing(
+    before: list[str], then: str, phase: Phase, fault: str
+) -> None:
+    watch = Watch()
+    watch.begin()
+    for statement in ("BEGIN", "SAVEPOINT s", *before):
+        watch.said(statement, statement.split()[0] + " 1")
+    if fault == "error":
+        watch.said(then, status="E", error=CONFLICT)
+    elif fault == "loss":
+        watch.broken(turn=watch.sent(then))
+    else:
+        watch.sent(then)
+        watch.hung_up()
+    assert [seen[2] for seen in watch.seen] == [phase]
+
+
+def test_a_savepoint_inside_another_one_ends_with_it(watch: Watch) -> None:
+    """As nested atomic blocks say it; a name hides the same name further out."""
+    watch.said("BEGIN", "BEGIN")
+    watch.said("SAVEPOINT s", "SAVEPOINT")
+    watch.said("UPDATE seat SET taken = 1", "UPDATE 1")
+    watch.said("SAVEPOINT s", "SAVEPOINT")
+    watch.said("INSERT INTO x VALUES (1)", "INSERT 0 1")
+    watch.said("ROLLBACK TO SAVEPOINT s", "ROLLBACK")
+    watch.said("RELEASE SAVEPOINT s", "RELEASE")
+    assert (watch["INSERT"].reverted, watch["UPDATE"].reverted) == (True, False)
+    watch.said("ROLLBACK TO SAVEPOINT s", "ROLLBACK")
+    watch.said("RELEASE SAVEPOINT s", "RELEASE")
+    assert watch["UPDATE"].reverted
+    watch.said("COMMIT", "COMMIT", status="I")
+    assert watch.commits == []
+
+
+def test_of_a_commit_of_what_was_taken_back_there_is_no_doubt(watch: Watch) -> None:
+    watch.said("BEGIN", "BEGIN")
+    watch.said("SAVEPOINT s", "SAVEPOINT")
+    watch.said("UPDATE seat SET taken = 1", "UPDATE 1")
+    watch.said("ROLLBACK TO SAVEPOINT s", "ROLLBACK")
+    watch.broken(turn=watch.sent("COMMIT"))
+    assert told(watch, a1=REJECTED) == set()
+    assert told(watch, a1=IN_DOUBT) == {visibility.Rule.DOUBT_WHERE_DUE}
+
+
+def test_of_what_stands_before_the_savepoint_there_is(watch: Watch) -> None:
+    watch.said("BEGIN", "BEGIN")
+    watch.said("UPDATE seat SET taken = 1", "UPDATE 1")
+    watch.said("SAVEPOINT s", "SAVEPOINT")
+    watch.said("INSERT INTO x VALUES (1)", "INSERT 0 1")
+    watch.said("ROLLBACK TO SAVEPOINT s", "ROLLBACK")
+    watch.broken(turn=watch.sent("COMMIT"))
+    assert told(watch, a1=IN_DOUBT) == set()
+    assert told(watch, a1=REJECTED) == {visibility.Rule.DOUBT_WHERE_DUE}
+
+
+def test_an_error_that_a_savepoint_hides_is_still_seen(watch: Watch) -> None:
+    watch.said("BEGIN", "BEGIN")
+    watch.said("SAVEPOINT s", "SAVEPOINT")
+    watch.said("UPDATE seat SET taken = 1", status="E", error=CONFLICT)
+    watch.said("ROLLBACK TO SAVEPOINT s", "ROLLBACK")
+    watch.said("UPDATE seat SET taken = 1", "UPDATE 1")
+    watch.said("COMMIT", "COMMIT", status="I")
+    assert watch.seen == [(What.ERROR, "40001", Phase.STATEMENT)]
+    assert told(watch, a1=BOOKED) == {visibility.Rule.NO_HIDDEN_RETRY}
+
+
+def test_a_pool_s_reset_behind_statements_of_their_own_decides_nothing(watch: Watch) -> None:
+    watch.said("SELECT 1 FROM seat", "SELECT 1", status="I")
+    watch.broken(turn=watch.sent("DISCARD ALL"))
+    assert watch.seen == [(What.LOST, None, Phase.CLEANUP)]
+
+
+def test_each_attempt_has_its_own_savepoints() -> None:
+    """Alice's first attempt is alone when its savepoint ends, the second one is not."""
+    watch = Watch()
+    watch.told += watch.sight.invoked("alice", "a1", "b-1")
+    watch.told += watch.sight.invoked("bob", "b1", "b-2")
+    for attempt, booking in (("a1", "b-1"), ("a2", "b-3")):
+        if attempt == "a2":
+            watch.sight.emitted("alice")
+            watch.told += watch.sight.invoked("alice", "a2", "b-3")
+            watch.told += watch.sight.invoked("bob", "b2", "b-2")
+        watch.said("BEGIN", "BEGIN")
+        watch.said("SAVEPOINT s", "SAVEPOINT")
+        watch.said(f"INSERT INTO booking VALUES ('{booking}')", "INSERT 0 1")
+        if attempt == "a1":
+            watch.sight.emitted("bob")
+        watch.said("RELEASE SAVEPOINT s", "RELEASE")
+        watch.said("COMMIT", "COMMIT", status="I")
+    assert [e.attempt for e in watch.sight.exchanges] == ["a1"] * 5 + ["a2"] * 5
+    assert told(watch, a1=BOOKED, a2=BOOKED) == set()
+
+
+# Turns that the gate holds.
+
+
+def test_a_turn_is_said_when_it_arrives_and_not_when_the_gate_lets_it_through(watch: Watch) -> None:
+    watch.said("BEGIN", "BEGIN")
+    turn = watch.turn("UPDATE seat SET taken = 1")
+    watch.see(Arrived("alice", 1, turn))
+    watch.told += watch.sight.gave_up("alice")
+    assert watch.seen == [(What.DEADLINE, None, Phase.STATEMENT)]
+    told_now = watch.now
+    watch.now += 1
+    watch.end()
+    watch.see(Sent("alice", 1, turn))
+    watch.see(Answered("alice", 1, turn, Answer(("UPDATE 1",), None, "T")))
+    assert watch["UPDATE"].sent_at < told_now
+    attempt = visibility.Attempt("a1", told_now + 1, INFRASTRUCTURE, in_doubt=False)
+    assert list(visibility.judge([attempt], watch.sight.exchanges)) == []
+
+
+def test_a_commit_that_the_gate_still_holds_has_been_sent(watch: Watch) -> None:
+    watch.book()
+    turn = watch.turn("COMMIT")
+    watch.see(Arrived("alice", 1, turn))
+    assert watch.commits == []
+    watch.told += watch.sight.gave_up("alice")
+    assert watch.commits == ["a1"]
+    assert watch.seen == [(What.DEADLINE, None, Phase.COMMIT)]
+    assert told(watch, a1=IN_DOUBT) == set()
+    assert told(watch, a1=INFRASTRUCTURE) == {visibility.Rule.DOUBT_WHERE_DUE}
+    watch.see(Sent("alice", 1, turn))
+    assert watch.commits == ["a1"], "it is sent once"
+
+
+def test_what_is_said_after_the_answer_was_said_after_it(watch: Watch) -> None:
+    watch.said("SELECT 1 FROM seat", "SELECT 1", status="I")
+    answered = watch.now = watch.now + 1
+    watch.end()
+    turn = watch.turn("UPDATE seat SET taken = 1")
+    watch.see(Arrived("alice", 1, turn))
+    watch.see(Sent("alice", 1, turn))
+    attempt = visibility.Attempt("a1", answered, REJECTED, in_doubt=False)
+    (violation,) = visibility.judge([attempt], watch.sight.exchanges)
+    assert violation.rule is visibility.Rule.NOTHING_AFTER_THE_OUTCOME
+
+
+# One run after another.
+
+
+def following(before: Watch, *, wrote: bool = True) -> Watch:
+    """The observer of the next run on the same connections."""
+    watch = Watch(wrote=wrote)
+    watch._cutters = before._cutters
+    watch.sight.inherit(before.sight)
+    return watch
+
+
+@pytest.mark.parametrize(("wrote", "commits"), [(True, ["a1"]), (False, [])])
+@pytest.mark.parametrize("call", ["SELECT attempt(1)", "CALL attempt(1)"])
+def test_the_server_process_of_a_lasting_connection_is_known(
+    watch: Watch, call: str, wrote: bool, commits: list[str]
+) -> None:
+    watch.see(Opened("alice", 1, 4711))
+    next_one = following(following(watch), wrote=wrote)
+    next_one.begin()
+    next_one.said("BEGIN", "BEGIN")
+    next_one.said(call, call.split(maxsplit=1)[0])
+    next_one.said("COMMIT", "COMMIT", status="I")
+    assert next_one.commits == commits
+
+
+def test_a_transaction_that_was_left_open_is_open_in_the_next_run(watch: Watch) -> None:
+    watch.said("BEGIN", "BEGIN")
+    watch.end()
+    next_one = following(watch)
+    next_one.begin()
+    assert list(next_one.sight.at_rest()) == []
+    next_one.said("INSERT INTO x VALUES (1)", "INSERT 0 1")
+    assert not next_one["INSERT"].commits
+    next_one.said("COMMIT", "COMMIT", status="I")
+    assert next_one.commits == ["a1"]
+
+
+def test_a_statement_that_was_kept_is_known_in_the_next_run(watch: Watch) -> None:
+    watch.said("PREPARE own AS SELECT 1 FROM seat", "PREPARE", status="I")
+    next_one = following(watch)
+    next_one.begin()
+    next_one.said("EXECUTE own", "SELECT 1", status="I")
+    assert does(next_one.sight.exchanges) == [Does.READ]
+
+
+@pytest.mark.parametrize("hangs_up", [None, "before", "between", "after"])
+def test_a_loss_between_two_runs_reaches_the_first_attempt_of_the_next(
+    watch: Watch, hangs_up: str | None
+) -> None:
+    """Whether its client has closed what was lost or not; once, if it has."""
+    watch.end()
+    watch.broken(by="server", error=TERMINATED)
+    if hangs_up == "before":
+        watch.hung_up()
+    next_one = following(watch)
+    if hangs_up == "between":
+        next_one.hung_up()
+    next_one.begin()
+    if hangs_up == "after":
+        next_one.hung_up()
+    assert set(next_one.seen) == {(What.LOST, None, Phase.CONNECT)}
+    assert next_one.sight.lost_at == {}
+    next_one.end()
+    next_one.told.clear()
+    next_one.begin("a2")
+    assert bool(next_one.seen) == (hangs_up is None)
+
+
 # Several attempts in one transaction.
 
 
@@ -733,3 +1004,58 @@ def test_without_savepoints_ids_alone_tell(combiner: Watch) -> None:
     combiner.said("UPDATE claim SET won = true WHERE booking = 'b-2'", "UPDATE 1")
     combiner.said("COMMIT", "COMMIT", status="I")
     assert told(combiner, a1=REJECTED, b1=BOOKED) == set()
+
+
+def test_nested_savepoints_belong_to_the_attempt_that_the_innermost_one_names(
+    combiner: Watch,
+) -> None:
+    """The guarded update of each claim stands behind the outer one, and names nobody."""
+    combiner.said("BEGIN", "BEGIN")
+    for booking, rows in (("b-2", 0), ("b-1", 1)):
+        combiner.said("SAVEPOINT outer_one", "SAVEPOINT")
+        combiner.said("UPDATE seat SET taken = taken + 1 WHERE taken < 2", f"UPDATE {rows}")
+        combiner.said("SAVEPOINT inner_one", "SAVEPOINT")
+        combiner.said(f"SELECT 1 FROM booking WHERE id = '{booking}'", "SELECT 0")
+        combiner.said("RELEASE SAVEPOINT inner_one", "RELEASE")
+        if rows == 0:
+            combiner.said("ROLLBACK TO SAVEPOINT outer_one", "ROLLBACK")
+        combiner.said("RELEASE SAVEPOINT outer_one", "RELEASE")
+    combiner.said("COMMIT", "COMMIT", status="I")
+    owners = [exchange.attempt for exchange in combiner.sight.exchanges]
+    assert owners == ["a1", *["b1"] * 7, *["a1"] * 7]
+    assert told(combiner, a1=BOOKED, b1=OVERTAKEN) == set()
+
+
+@pytest.mark.parametrize(
+    "insert",
+    [
+        extended("INSERT INTO booking SELECT unnest($1::text[])", "{b-1,b-2}") + SYNC,
+        "INSERT INTO booking VALUES ('b-1'), ('b-2')",
+    ],
+    ids=["an array", "rows"],
+)
+def test_one_statement_may_concern_several_attempts(combiner: Watch, insert: bytes | str) -> None:
+    combiner.said("BEGIN", "BEGIN")
+    combiner.said(insert, "INSERT 0 2")
+    combiner.said("COMMIT", "COMMIT", status="I")
+    assert combiner.commits == ["a1", "b1"]
+    assert told(combiner, a1=BOOKED, b1=BOOKED) == set()
+
+
+def test_before_its_commit_none_of_them_is_booked(combiner: Watch) -> None:
+    combiner.said("BEGIN", "BEGIN")
+    combiner.said("INSERT INTO booking VALUES ('b-1'), ('b-2')", "INSERT 0 2")
+    assert told(combiner, b1=BOOKED) == {visibility.Rule.NOTHING_BEFORE_THE_COMMIT}
+
+
+@pytest.mark.parametrize("met", ["error", "deadline"])
+def test_what_meets_their_commit_reaches_all_of_them(combiner: Watch, met: str) -> None:
+    combiner.said("BEGIN", "BEGIN")
+    claims(combiner, "b-2")
+    claims(combiner, "b-1")
+    if met == "error":
+        combiner.said("COMMIT", status="I", error=CONFLICT)
+    else:
+        combiner.sent("COMMIT")
+        combiner.hung_up()
+    assert [e.attempt for e in combiner.told if isinstance(e, Seen)] == ["a1", "b1"]

@@ -14,7 +14,16 @@ from lastseat.harness.asking import Asking, array
 _BLOCKERS = "SELECT pid, b FROM unnest($1::int[]) AS pid, unnest(pg_blocking_pids(pid)) AS b"
 _OURS = "FROM pg_stat_activity WHERE datname = current_database() AND"
 _ALIVE = f"SELECT pid {_OURS} pid = ANY($1::int[])"
-_WROTE = f"SELECT backend_xid IS NOT NULL {_OURS} pid = $1::int"
+# Who locks rows has a transaction id, too, but not this lock on their table, which all that writes
+# a table has.
+_WROTE = f"""
+    SELECT backend_xid IS NOT NULL AND EXISTS (
+        SELECT FROM pg_locks AS l LEFT JOIN pg_class AS c ON c.oid = l.relation
+         WHERE l.pid = a.pid AND l.database = a.datid AND granted
+           AND c.relkind IS DISTINCT FROM 'S'
+           AND mode IN ('RowExclusiveLock', 'AccessExclusiveLock'))
+      {_OURS.replace("pg_stat_activity", "pg_stat_activity AS a")} a.pid = $1::int
+"""
 _HERE = f"SELECT pid {_OURS} backend_type = 'client backend' AND pid <> pg_backend_pid()"
 _TERMINATE = f"SELECT pg_terminate_backend(pid) {_OURS} pid = $1::int"
 _COMMITTING = f"SELECT pid {_OURS} pid = ANY($1::int[]) AND wait_event = 'SyncRep'"
@@ -36,6 +45,15 @@ _DEFERRED = "SELECT 1 FROM pg_trigger WHERE NOT tgisinternal AND tgdeferrable LI
 _KNOWN = """
     SELECT DISTINCT proname::text FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace
     UNION SELECT word FROM pg_get_keywords()
+"""
+_READERS = """
+    WITH reader AS (
+        SELECT proname::text AS name, min(nspname::text) AS schema
+          FROM pg_proc JOIN pg_namespace AS n ON n.oid = pronamespace
+         WHERE nspname NOT IN ('pg_catalog', 'information_schema')
+         GROUP BY proname
+        HAVING bool_and(prokind = 'f' AND provolatile <> 'v') AND count(DISTINCT nspname) = 1)
+    SELECT name FROM reader UNION SELECT schema || '.' || name FROM reader
 """
 
 
@@ -75,8 +93,9 @@ class Backends:
         (pid,) = self._pids("SELECT pg_backend_pid()")
         return pid
 
-    def has_transaction_id(self, pid: int) -> bool:
-        """Has this process's open transaction been given an id, that is, written or locked rows?"""
+    def may_have_written(self, pid: int) -> bool:
+        """Whether this process's open transaction has changed, or has tried to change, a table;
+        that it has locked rows is not enough."""
         return self._asking.ask(_WROTE, str(pid)) == [("t",)]
 
     def holding_locks(self, pids: Collection[int]) -> frozenset[int]:
@@ -117,6 +136,11 @@ class Backends:
     def known_names(self) -> frozenset[str]:
         """The names that before a parenthesis are the server's own functions and keywords."""
         return frozenset(name for (name,) in self._asking.ask(_KNOWN) if name)
+
+    def reading_functions(self) -> frozenset[str]:
+        """The user's functions that are declared not to write, STABLE or IMMUTABLE, whatever their
+        arguments; with and without their schema."""
+        return frozenset(name for (name,) in self._asking.ask(_READERS) if name)
 
     def _pids(self, question: str, *parameters: str) -> frozenset[int]:
         return frozenset(_number(pid) for (pid,) in self._asking.ask(question, *parameters))

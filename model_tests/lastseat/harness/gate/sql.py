@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import enum
 import functools
-import itertools
 import re
 from collections.abc import Iterator
 
@@ -35,17 +34,19 @@ class Kind(enum.Enum):
     SAVEPOINT = "sets, releases or rolls back to a savepoint"
     PREPARE_TRANSACTION = "prepares a transaction for two-phase commit"
     NEUTRAL = "touches no relation: a ping, a setting, a look into the system catalog"
-    READ = "reads or locks"
+    READ = "reads or locks, also in a function of the user's that may not write"
     WRITE = "writes"
-    UNSURE = "may write: calls a function of the user's, or cannot be classified"
+    UNSURE = "may write: calls a function of the user's that may, or cannot be classified"
 
 
 _WRITES = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "TRUNCATE"})
 _CALLS = frozenset({"CALL", "DO", "EXECUTE"})
 _SETTINGS = frozenset(
     {"SET", "RESET", "SHOW", "DISCARD", "LISTEN", "UNLISTEN", "NOTIFY", "DEALLOCATE", "PREPARE"}
-    | {"CLOSE", "FETCH", "MOVE"}
+    | {"CLOSE"}
 )
+_READS = frozenset({"LOCK", "FETCH", "MOVE"})
+_GIVES_BACK = frozenset({"RELEASE", "CLOSE", "DEALLOCATE", "DISCARD", "RESET", "UNLISTEN"})
 _BEFORE_A_RELATION = frozenset({"FROM", "JOIN", "ONLY", "LATERAL"})
 _AFTER_THE_RELATIONS = frozenset({"WHERE", "ON", "USING", "GROUP", "ORDER", "LIMIT", "UNION"})
 _TRANSACTION = {
@@ -89,11 +90,14 @@ def split(sql: str) -> tuple[str, ...]:
 
 
 @functools.lru_cache(maxsize=4096)
-def classify(sql: str, known: frozenset[str] = frozenset()) -> Kind:
+def classify(
+    sql: str, known: frozenset[str] = frozenset(), readers: frozenset[str] = frozenset()
+) -> Kind:
     """What one statement does.
 
     ``known``: the names that before a parenthesis are the server's own, its functions and keywords.
-    Any other name there makes a SELECT unsure.
+    ``readers``: the functions of the user's that may not write. Any other name there makes a SELECT
+    unsure.
     """
     found = list(tokens(sql))
     words = [text.upper() for kind, text in found if kind == "word"]
@@ -103,7 +107,7 @@ def classify(sql: str, known: frozenset[str] = frozenset()) -> Kind:
     if first in _TRANSACTION:
         return _transaction(first, words)
     if first in {"SELECT", "WITH", "TABLE", "VALUES", "DECLARE", "EXPLAIN"} or found[0][1] == "(":
-        return _query(found, words, known)
+        return _query(found, words, known, readers)
     return _command(first, words, found)
 
 
@@ -129,6 +133,52 @@ def prepared_transaction(sql: str) -> str | None:
     return next((text.strip("'") for kind, text in found if kind == "string"), None)
 
 
+@functools.lru_cache(maxsize=4096)
+def savepoint(sql: str) -> tuple[str, str] | None:
+    """What a statement does with a savepoint (SAVEPOINT, RELEASE or ROLLBACK), and its name."""
+    if classify(sql) is not Kind.SAVEPOINT:
+        return None
+    found = list(tokens(sql))
+    names = [text for kind, text in found if kind in {"word", "quoted"}]
+    return found[0][1].upper(), _identifier(names[-1])
+
+
+def gives_back(sql: str) -> bool:
+    """Whether a statement only gives back what its session holds: a savepoint and what stands
+    behind it, a cursor, a prepared statement, a setting, an advisory lock."""
+    about = savepoint(sql)
+    if about is not None:
+        return about[0] != "SAVEPOINT"
+    first = next((text.upper() for _, text in tokens(sql)), "")
+    return first in _GIVES_BACK or "pg_advisory_unlock" in sql.lower()
+
+
+@functools.lru_cache(maxsize=4096)
+def kept_statement(sql: str) -> tuple[str, str] | None:
+    """The name and the text of the statement that PREPARE keeps in its session."""
+    if "PREPARE" not in sql.upper():
+        return None
+    found = [match for match in _TOKEN.finditer(sql) if match.lastgroup != "blank"]
+    words = [match.group() for match in found]
+    if len(words) < 2 or words[0].upper() != "PREPARE" or words[1].upper() == "TRANSACTION":
+        return None
+    body = next((match.end() for match in found[2:] if match.group().upper() == "AS"), None)
+    return (_identifier(words[1]), sql[body:].strip()) if body is not None else None
+
+
+@functools.lru_cache(maxsize=4096)
+def executed_statement(sql: str) -> str | None:
+    """The name of the kept statement that EXECUTE executes."""
+    if "EXECUTE" not in sql.upper():
+        return None
+    words = [text for _, text in tokens(sql)][:2]
+    return _identifier(words[1]) if len(words) > 1 and words[0].upper() == "EXECUTE" else None
+
+
+def _identifier(text: str) -> str:
+    return text[1:-1].replace('""', '"') if text.startswith('"') else text.lower()
+
+
 def _command(first: str, words: list[str], found: list[tuple[str, str]]) -> Kind:
     if first == "COPY":
         return _copy(found, words)
@@ -140,7 +190,7 @@ def _command(first: str, words: list[str], found: list[tuple[str, str]]) -> Kind
         return Kind.PREPARE_TRANSACTION
     if first in _SETTINGS:
         return Kind.NEUTRAL
-    return Kind.READ if first == "LOCK" else Kind.UNSURE
+    return Kind.READ if first in _READS else Kind.UNSURE
 
 
 def _copy(found: list[tuple[str, str]], words: list[str]) -> Kind:
@@ -153,7 +203,12 @@ def _copy(found: list[tuple[str, str]], words: list[str]) -> Kind:
     return Kind.WRITE if _WRITES.intersection(words) else Kind.READ
 
 
-def _query(found: list[tuple[str, str]], words: list[str], known: frozenset[str]) -> Kind:
+def _query(
+    found: list[tuple[str, str]],
+    words: list[str],
+    known: frozenset[str],
+    readers: frozenset[str],
+) -> Kind:
     # FOR UPDATE and FOR NO KEY UPDATE lock; any other UPDATE in a query is a data-modifying WITH.
     modifying = [
         word
@@ -162,8 +217,9 @@ def _query(found: list[tuple[str, str]], words: list[str], known: frozenset[str]
     ]
     if modifying or "INTO" in words:
         return Kind.WRITE
-    if not known.issuperset(_called(found)):
-        return Kind.UNSURE
+    users = set(_called(found)) - known
+    if users:
+        return Kind.READ if users <= readers else Kind.UNSURE
     relations = list(_relations(found))
     if all(name.lower().startswith(("pg_", "information_schema")) for name in relations):
         return Kind.NEUTRAL if words[0] != "TABLE" else Kind.READ
@@ -189,12 +245,14 @@ def _called(found: list[tuple[str, str]]) -> Iterator[str]:
 
 
 def _relations(found: list[tuple[str, str]]) -> Iterator[str]:
+    """The relations that are named, as far as words tell; what is called there is none."""
     listing = False
-    for (kind, text), (after, name) in itertools.pairwise(found):
+    ends = [*found[2:], ("", "")]
+    for (kind, text), (after, name), (_, then) in zip(found, found[1:], ends, strict=False):
         word = text.upper() if kind == "word" else ""
         comes = word in _BEFORE_A_RELATION or (listing and text == ",")
         listing = word == "FROM" or (listing and word not in _AFTER_THE_RELATIONS and text != ")")
-        if comes and after in {"word", "quoted"}:
+        if comes and after in {"word", "quoted"} and then != "(":
             yield name.strip('"')
         elif comes and name == "(":
             yield "(a query)"

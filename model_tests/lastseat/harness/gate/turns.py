@@ -11,11 +11,11 @@ import struct
 import uuid
 from collections.abc import Iterator
 
-from attrs import Factory, define, frozen
+from attrs import Factory, define, evolve, frozen
 
 from lastseat.harness.gate import messages
 from lastseat.harness.gate.messages import BadFraming, Message
-from lastseat.harness.gate.sql import one_line, split
+from lastseat.harness.gate.sql import executed_statement, kept_statement, one_line, split
 
 _ENDS_A_TURN = frozenset("QSHF")
 _SHORT = struct.Struct("!h")
@@ -28,6 +28,13 @@ class Statement:
 
     sql: str
     parameters: tuple[str | bytes | None, ...] = ()
+    kept: str | None = None
+    """Of an EXECUTE in SQL, the text that PREPARE kept under that name."""
+
+    @property
+    def meant(self) -> str:
+        """The text of what is executed."""
+        return self.kept or self.sql
 
     def __str__(self) -> str:
         words = one_line(self.sql)
@@ -108,7 +115,8 @@ class Cutter:
         payload = message.payload
         if message.kind == "Q":
             sql, _ = messages.text(payload)
-            self._statements.extend(Statement(part) for part in split(sql))
+            for part in split(sql):
+                self._execute(Statement(part))
         elif message.kind == "P":
             name, after = messages.text(payload)
             self._texts[name], _ = messages.text(payload, after)
@@ -119,7 +127,16 @@ class Cutter:
             self._portals[portal] = Statement(sql, tuple(_parameters(payload, after)))
         elif message.kind == "E":
             portal, _ = messages.text(payload)
-            self._statements.append(self._portals.get(portal, Statement(_unheard_of(portal))))
+            self._execute(self._portals.get(portal, Statement(_unheard_of(portal))))
+
+    def _execute(self, statement: Statement) -> None:
+        """PREPARE in SQL and Parse in the protocol name their statements in one space."""
+        keeps = kept_statement(statement.sql)
+        if keeps is not None:
+            self._texts[keeps[0]] = keeps[1]
+        name = executed_statement(statement.sql)
+        kept = self._texts.get(name) if name is not None else None
+        self._statements.append(evolve(statement, kept=kept) if kept else statement)
 
 
 def _unheard_of(name: str) -> str:

@@ -1,9 +1,11 @@
-"""One connection as the watcher knows it: its transaction, and where its attempt stands."""
+"""One connection as an observer knows it: its transaction, and where its attempt stands."""
 
 from __future__ import annotations
 
 from attrs import Factory, define, frozen
 
+from lastseat.harness.gate.turns import Turn
+from lastseat.harness.judge.savepoints import Savepoints
 from lastseat.spec.events import Phase
 from lastseat.spec.visibility import Does, Exchange
 
@@ -14,19 +16,23 @@ class Line:
 
     client: str
     backend_pid: int = 0
+    """Of its server process; 0 if it is not known."""
     gone: bool = False
-    """Has it ended? Its client may still say what it meant to do on it."""
+    """Whether it has ended. Its client may still say what it meant to do on it."""
     unnoticed: bool = False
-    """Was it lost while its client waited for nothing?"""
+    """Whether it was lost while its client waited for nothing."""
     left: bool = False
-    """Has its client let go of it?"""
+    """Whether its client has let go of it."""
     open: bool = False
-    """Is there a transaction that the client has begun?"""
+    """Whether there is a transaction that the client has begun."""
     implicit: bool = False
-    """Is there one that the server has begun, and ends with the batch?"""
+    """Whether there is one that the server has begun, and ends with the batch."""
     transaction: int = 0
     writes: set[int] = Factory(set)
-    """The exchanges of the open transaction that wrote something, or may have."""
+    """The exchanges of the open transaction that wrote something, or may have, and stand."""
+    savepoints: Savepoints = Factory(Savepoints)
+    arrived: dict[int, tuple[Turn, int]] = Factory(dict)
+    """The turns that the client has said and the gate still holds, by number, and when it did."""
     pending: list[int] = Factory(list)
     """The exchanges of the turn that the server works on, by their index."""
     undecided: dict[int, str | None] = Factory(dict)
@@ -35,15 +41,13 @@ class Line:
     failed: str | None = None
     """The error for which the server skips the rest of a batch."""
     unsure: bool = False
-    """The turn in flight may or may not write; the server is asked when it has answered."""
+    """Whether the turn in flight may or may not write; the server is asked when it has answered."""
     withheld: dict[int, list[int]] = Factory(dict)
     """The exchanges of turns that are stuck in the network, by the turn's number."""
     unanswered: bool = False
-    """Does its client wait for what will not come?"""
+    """Whether its client waits for what will not come."""
     given_up: bool = False
-    """Has it been told that its client waits no longer?"""
-    guarded: list[int] | None = None
-    """The exchanges since a savepoint that has not ended."""
+    """Whether it has been told that its client waits no longer."""
     begun: str | None = None
     """The attempt that has touched a relation on this connection."""
     ended: str | None = None
@@ -52,6 +56,18 @@ class Line:
     """The attempt whose commit was confirmed on it."""
     phase: Phase = Phase.CONNECT
     """Where in its attempt's life the last turn stands."""
+
+    def at_rest(self) -> Line:
+        """What stays true of the connection when its client's attempts are over."""
+        return Line(
+            self.client,
+            self.backend_pid,
+            gone=self.gone,
+            left=self.left,
+            open=self.open,
+            implicit=self.implicit,
+            failed=self.failed,
+        )
 
 
 @frozen
@@ -63,12 +79,13 @@ class Prepared:
     writes: frozenset[int]
 
 
-def phase_of(line: Line, exchange: Exchange) -> Phase:
+def phase_of(line: Line, exchange: Exchange, *, gives_back: bool) -> Phase:
     """Where a statement stands in its attempt's life.
 
-    Ending a transaction that wrote nothing decides nothing: what is answered was decided before. So
-    it is with what follows a transaction's end and asks nothing, as a pool's reset, and with all
-    that follows a confirmed commit.
+    What only clears up decides nothing, and what was decided before it stays decided: the end of a
+    transaction that wrote nothing, what gives something back (a savepoint behind which nothing is
+    written, a cursor, a setting), what asks nothing outside a transaction, as a pool's reset, and
+    all that follows a confirmed commit.
     """
     if exchange.does in {Does.READ, Does.WRITE}:
         line.begun = exchange.attempt
@@ -77,6 +94,8 @@ def phase_of(line: Line, exchange: Exchange) -> Phase:
     if line.begun != exchange.attempt:
         return Phase.CONNECT
     ends = exchange.does in {Does.COMMIT, Does.ROLLBACK}
-    asks_nothing = exchange.does is Does.OTHER and line.ended == exchange.attempt
+    asks_nothing = exchange.does is Does.OTHER and (
+        gives_back or not line.open or line.ended == exchange.attempt
+    )
     over = ends or asks_nothing or line.committed == exchange.attempt
     return Phase.CLEANUP if over else Phase.STATEMENT

@@ -18,8 +18,8 @@ _SHOWN_BY = {
     Rule.REJECTED: frozenset({Rule.REJECTED, Rule.CAPACITY}),
     Rule.ONE_ID: frozenset({Rule.ONE_ID, Rule.BOOKED, Rule.REJECTED, Rule.CAPACITY}),
 }
-"""What both the model in step and the judge of the whole history decide, each in its own way, and by
-which objections the model in step shows it: a row that no attempt made breaks one rule for the one,
+"""What the judge of the whole history and the model in step both decide, each in its own way; and
+by which objections the latter shows it. A row that no attempt made may break one rule for the one,
 and another for the other.
 
 Whether a failure was justified, what doubt revealed and whether service came back can only be told

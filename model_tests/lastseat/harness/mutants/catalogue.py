@@ -438,6 +438,31 @@ CONFORMING: tuple[Mutant, ...] = (
         "as guarded-update, on an asynchronous connection",
     ),
     _right(
+        "function-in-transaction",
+        "right.decided:function_in_transaction",
+        "calls the function in a transaction, which is committed whatever it says",
+    ),
+    _right(
+        "procedure-in-transaction",
+        "right.decided:procedure_in_transaction",
+        "calls a procedure in a transaction, which is committed whatever it says",
+    ),
+    _right(
+        "nested-savepoints",
+        "right.decided:nested_savepoints",
+        "inserts in nested atomic blocks, and undoes them if there is no room",
+    ),
+    _right(
+        "savepoint-twice",
+        "right.decided:savepoint_twice",
+        "guards what each attempt writes with a savepoint of the same name",
+    ),
+    _right(
+        "on-conflict-repeat",
+        "right.decided:on_conflict_repeat",
+        "takes an insert that does nothing for a repetition, once it has seen the row",
+    ),
+    _right(
         "X54",
         "conforming:insert_then_lock",
         "inserts, and locks the resource then: legal, but two of them deadlock",
