@@ -1,10 +1,12 @@
 # `make` alone prints what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup verify node test lint bench examples mutants tlc format clean
+.PHONY: help setup verify node test lint bench examples mutants right steady tlc format clean
 
 # Another interpreter has an environment of its own: make test PYTHON=python3.13 VENV=.venv-3.13
 PYTHON ?= python3
 VENV ?= .venv
+PROFILE ?= quick
+RUNS ?= 10
 export UV_PYTHON_DOWNLOADS = never
 export UV_PROJECT_ENVIRONMENT = $(VENV)
 UV = .uv/bin/uv
@@ -55,6 +57,12 @@ examples: setup node ## hold the implementations in docs/examples against the mo
 
 mutants: setup ## are the wrong implementations convicted, and the right ones not?
 	@$(BIN)/lastseat mutants
+
+right: setup ## verify every right implementation as users do (PROFILE=full; MORE='--every-server --wrong')
+	@$(BIN)/python -m tests.right --profile $(PROFILE) $(MORE)
+
+steady: setup ## how often is right code accused on a busy machine? (RUNS=10)
+	@$(BIN)/python -m tests.steady --runs $(RUNS) $(MORE)
 
 tlc: setup ## let TLC count the model's states, as a second opinion (needs Java)
 	@command -v java >/dev/null || { echo "TLC needs Java 11 or later; on Debian: apt-get install default-jre-headless"; exit 3; }

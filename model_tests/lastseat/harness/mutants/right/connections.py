@@ -30,8 +30,14 @@ _COUNT = "UPDATE resource SET booked = booked + %s WHERE id = %s"
 
 @caller(CHECKED)
 def pipelined(db: Database, booking: str, resource: str, units: int) -> Answer:
-    """All in one go, the COMMIT too: the key and the CHECK say no, and then it is not executed."""
+    """All in one go, the COMMIT too: the key and the CHECK say no, and then it is not executed.
+
+    What is sent on a connection that has ended is in doubt at once, so that it is looked at first.
+    """
     assert db.connection is not None
+    if db.connection.hung_up():
+        db.close()
+        db.begin_attempt()
     db.committing = True
     with db.connection.pipeline():
         db.execute("BEGIN")
