@@ -11,7 +11,19 @@ from collections.abc import Collection, Mapping
 
 from lastseat.harness.asking import Asking, array
 
-_BLOCKERS = "SELECT pid, b FROM unnest($1::int[]) AS pid, unnest(pg_blocking_pids(pid)) AS b"
+PREPARED, ELSEWHERE = 0, -1
+"""In the place of a process id: a prepared transaction, which any process of this database may end;
+a process of another database, which moves when it likes."""
+
+# Beside locks, a DEFERRABLE transaction waits for SERIALIZABLE ones, those of other databases too.
+# Of locks, only NOTIFY's at COMMIT, and those on what databases share, are common to them.
+_BLOCKERS = f"""
+    SELECT pid, CASE WHEN EXISTS (SELECT FROM pg_stat_get_activity(b) WHERE datid <> here.oid)
+                     THEN {ELSEWHERE} ELSE b END
+      FROM unnest($1::int[]) AS pid,
+           unnest(pg_blocking_pids(pid) || pg_safe_snapshot_blocking_pids(pid)) AS b,
+           (SELECT oid FROM pg_database WHERE datname = current_database()) AS here
+"""
 _OURS = "FROM pg_stat_activity WHERE datname = current_database() AND"
 _ALIVE = f"SELECT pid {_OURS} pid = ANY($1::int[])"
 # Who locks rows has a transaction id, too, but not this lock on their table, which all that writes
@@ -69,7 +81,7 @@ class Backends:
         return self._asking.asked
 
     def blockers(self, pids: Collection[int]) -> Mapping[int, frozenset[int]]:
-        """For each of these processes, those that it waits for (also of other databases)."""
+        """For each of these processes those that it waits for, with PREPARED and ELSEWHERE."""
         found: dict[int, set[int]] = {pid: set() for pid in pids}
         for pid, by in self._asking.ask(_BLOCKERS, array(pids)):
             found[_number(pid)].add(_number(by))
@@ -152,19 +164,30 @@ def _number(text: str | None) -> int:
 
 
 def parked(waiting: Collection[int], blockers: Mapping[int, frozenset[int]]) -> frozenset[int]:
-    """Those processes that will wait until some process outside ``waiting`` moves.
+    """Those processes that will wait until some process of ours outside ``waiting`` moves.
 
     Every chain of blockers must end at a process that is not itself waiting; a cycle is a deadlock,
-    which the server will resolve on its own, so nobody in or behind it is parked yet.
+    which the server will resolve on its own, so nobody in or behind it is parked yet. A prepared
+    transaction stands still once every process that is waiting is parked: until then, one of them
+    may be about to end it. What other databases' processes do is not ours to decide, and so whoever
+    waits for them is not parked, but will go on without a decision.
     """
+    blocked = {pid: by for pid, by in blockers.items() if by and pid in waiting}
+    found = _settled(blocked, {*waiting, ELSEWHERE})
+    if found.issuperset(waiting):
+        return found
+    return _settled(blocked, {*waiting, ELSEWHERE, PREPARED})
+
+
+def _settled(blocked: Mapping[int, frozenset[int]], moving: Collection[int]) -> frozenset[int]:
+    """Those for which every chain of blockers ends at a process that is not among ``moving``."""
     settled: set[int] = set()
-    undecided = {pid: by for pid, by in blockers.items() if by and pid in waiting}
+    undecided = dict(blocked)
     while True:
-        # A process is parked once all that it waits for either stand still or are parked.
         found = {
             pid
             for pid, by in undecided.items()
-            if all(blocker not in waiting or blocker in settled for blocker in by)
+            if all(blocker not in moving or blocker in settled for blocker in by)
         }
         if not found:
             return frozenset(settled)
