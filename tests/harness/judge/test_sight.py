@@ -512,6 +512,28 @@ def test_a_commit_said_on_a_connection_that_is_gone_was_sent(watch: Watch) -> No
     assert watch["COMMIT"].applied is None
 
 
+def test_to_end_what_was_prepared_on_another_connection_is_clean_up(watch: Watch) -> None:
+    """An error there answers that, and not the second phase that was sent before."""
+    watch.begin()
+    watch.book()
+    watch.said("PREPARE TRANSACTION 'p'", "PREPARE TRANSACTION", status="I")
+    watch.said("COMMIT PREPARED 'p'", "COMMIT PREPARED", status="I", delivered=False)
+    gone = ServerError("ERROR", "42704", "prepared transaction does not exist")
+    watch.said("ROLLBACK PREPARED 'p'", status="I", error=gone, connection=2)
+    assert watch.commits == ["a1"]
+    assert watch.seen == [(What.ERROR, "42704", Phase.CLEANUP)]
+
+
+def test_a_second_phase_on_another_connection_commits(watch: Watch) -> None:
+    watch.begin()
+    watch.book()
+    watch.said("PREPARE TRANSACTION 'p'", "PREPARE TRANSACTION", status="I")
+    refused = ServerError("ERROR", "53200", "out of memory")
+    watch.said("COMMIT PREPARED 'p'", status="I", error=refused, connection=2)
+    assert watch.commits == ["a1"]
+    assert watch.seen == [(What.ERROR, "53200", Phase.COMMIT)]
+
+
 def test_on_another_connection_it_is_another_transaction(watch: Watch) -> None:
     watch.book()
     watch.broken()

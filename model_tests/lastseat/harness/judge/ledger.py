@@ -141,6 +141,7 @@ class Ledger:
         elif name in self.prepared:
             before = self.prepared[name]
             line.transaction, line.writes = before.transaction, set(before.writes)
+            line.begun = before.attempt  # its end, on a new connection too, is no beginning
             self.exchanges[-1] = evolve(exchange, transaction=before.transaction)
 
     def writers(self, transaction: int) -> set[str]:
