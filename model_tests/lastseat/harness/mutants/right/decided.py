@@ -95,7 +95,10 @@ def savepoint_twice(db: Database, booking: str, resource: str, units: int) -> An
 
 @caller(COUNTED)
 def on_conflict_repeat(db: Database, booking: str, resource: str, units: int) -> Answer:
-    """The counter first, then the row unless it is there: then it is a repetition, at once."""
+    """The counter first, then the row unless it is there: then it is a repetition, at once.
+
+    There is no ROLLBACK: the transaction ends with its connection.
+    """
     db.execute("BEGIN")
     if db.execute(IF_ROOM, units, resource, units).rowcount == 0:
         found = db.has(booking, resource, units)
@@ -103,5 +106,6 @@ def on_conflict_repeat(db: Database, booking: str, resource: str, units: int) ->
         return _decided(db, BOOKED if found else REJECTED, "ROLLBACK")
     if db.execute(INSERT + " ON CONFLICT DO NOTHING", booking, resource, units).rowcount == 0:
         found = db.has(booking, resource, units)
-        return _decided(db, BOOKED if found else CONFLICT, "ROLLBACK")
+        db.close()  # which rolls back, as the loss of the connection would
+        return BOOKED if found else CONFLICT
     return db.commit()
