@@ -1064,6 +1064,17 @@ def test_one_statement_may_concern_several_attempts(combiner: Watch, insert: byt
     assert told(combiner, a1=BOOKED, b1=BOOKED) == set()
 
 
+def test_attempts_of_one_id_are_not_told_apart_by_it() -> None:
+    watch = Watch()
+    watch.told += watch.sight.invoked("bob", "b1", "b-1")
+    watch.told += watch.sight.invoked("alice", "a1", "b-1")
+    watch.said("BEGIN", "BEGIN")
+    watch.said("INSERT INTO booking VALUES ('b-1')", "INSERT 0 1")
+    watch.said("COMMIT", "COMMIT", status="I")
+    assert {exchange.attempts for exchange in watch.sight.exchanges} == {("a1",)}
+    assert watch.commits == ["a1"]
+
+
 def test_before_its_commit_none_of_them_is_booked(combiner: Watch) -> None:
     combiner.said("BEGIN", "BEGIN")
     combiner.said("INSERT INTO booking VALUES ('b-1'), ('b-2')", "INSERT 0 2")

@@ -121,9 +121,14 @@ class Ledger:
             self.exchanges[index] = evolve(self.exchanges[index], reverted=True)
 
     def _named(self, statement: Statement, own: str) -> list[str]:
-        """The attempts whose bookings are named, the client's own first."""
-        named = [a for a in self.running.values() if self.bookings[a].named_in(statement)]
-        return sorted(named, key=lambda attempt: attempt != own)
+        """The attempts whose bookings are named, the client's own first; of several that ask for
+        the same id, which tells nothing, one."""
+        named: dict[str, str] = {}
+        for attempt in sorted(self.running.values(), key=lambda running: running != own):
+            ids = self.bookings[attempt]
+            if ids.word not in named and ids.named_in(statement):
+                named[ids.word] = attempt
+        return list(named.values())
 
     def whose(self, exchanges: Iterable[int]) -> set[str]:
         """The attempts to which these exchanges belong."""
