@@ -26,7 +26,7 @@ WRONG = ("X01", "X03", "X21", "X39", "X48")
 CONVICTING = ("--select", "explore/last-seat", "--select", "faults/last-seat/raise-40001")
 """Enough for each of the wrong ones."""
 EXPLORATIONS = ("--select", "explore")
-FAULTS = ("--select", "faults")
+FAULTS = ("--select", "faults/last-seat")
 
 OUT = ROOT / ".lastseat" / "right"
 

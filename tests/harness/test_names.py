@@ -19,6 +19,12 @@ def test_every_run_has_ids_of_its_own_and_knows_what_they_stand_for(kind: str) -
     assert one.logical(ids[4]) == ids[4], "another run's id stays as it is"
 
 
+@pytest.mark.parametrize("kind", ["text", "uuid", "integer"])
+def test_workers_side_by_side_have_different_ids(kind: str) -> None:
+    mine, theirs = ({source.id("b1") for _ in range(100)} for source in (Fresh(kind), Fresh(kind)))
+    assert not mine & theirs
+
+
 def test_ids_have_the_form_that_was_declared() -> None:
     assert re.fullmatch("[a-z0-9-]{1,64}", Fresh("text").id("quiet-alice"))
     made = Fresh("uuid").id("b1")

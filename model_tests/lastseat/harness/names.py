@@ -7,6 +7,7 @@ kind that the implementation wants. What is recorded speaks the scenario's langu
 from __future__ import annotations
 
 import itertools
+import random
 import re
 import uuid
 from collections.abc import Iterator
@@ -16,15 +17,21 @@ from attrs import Factory, define
 
 _WORD = re.compile(r"[A-Za-z0-9_-]+")
 _INTEGERS_FROM = 1_000_000  # what is shown of a statement tells ids from units by their size
+_INTEGERS_TO = 2_000_000_000  # fits an integer column, with room for all that a run needs
 _KINDS: Final = ("text", "uuid", "integer")
 
 
 @define
 class Fresh:
-    """An inexhaustible source of ids: ``text``, ``uuid`` or ``integer``."""
+    """An inexhaustible source of ids: ``text``, ``uuid`` or ``integer``.
+
+    Other sources have others: what an implementation names after a booking (a transaction that it
+    prepares) is shared by all databases of a server, and so by all workers.
+    """
 
     kind: str
     _prefix: str = Factory(lambda: uuid.uuid4().hex[:8])
+    _first: int = Factory(lambda: random.SystemRandom().randrange(_INTEGERS_FROM, _INTEGERS_TO))
     _counter: Iterator[int] = Factory(lambda: itertools.count(1))
 
     def __attrs_post_init__(self) -> None:
@@ -34,7 +41,7 @@ class Fresh:
         """A new id; a text id still shows what it stands for."""
         number = next(self._counter)
         if self.kind == "integer":
-            return str(_INTEGERS_FROM + number)
+            return str(self._first + number)
         if self.kind == "uuid":
             return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self._prefix}-{number}"))
         return f"{self._prefix}-{number}-{logical}"

