@@ -1,5 +1,6 @@
 """The data directory of a new server: created by initdb, with our settings and rules."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,7 +25,8 @@ SETTINGS: Mapping[str, str] = {
     # live for minutes; whoever runs for longer can turn it on.
     "autovacuum": "off",
     "jit": "off",
-    "max_connections": "100",
+    # A worker for each core, and each with four clients, of which some pool their connections.
+    "max_connections": str(100 + 20 * (os.cpu_count() or 1)),
     # Off by default, and then nobody could be seen to leave one behind.
     "max_prepared_transactions": "10",
     "shared_buffers": "32MB",
