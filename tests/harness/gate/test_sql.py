@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from lastseat.harness.gate.sql import Kind, classify, prepared_transaction, split
+from lastseat.harness.gate.sql import (
+    Kind,
+    classify,
+    executed_statement,
+    gives_back,
+    kept_statement,
+    prepared_transaction,
+    savepoint,
+    split,
+)
 
 KNOWN = frozenset(
-    {"now", "sum", "count", "coalesce", "unnest"} | {"in", "values", "exists", "as", "from"}
+    {"now", "sum", "count", "coalesce", "unnest", "extract", "pg_advisory_unlock"}
+    | {"in", "values", "exists", "as", "from"}
 )
 """Functions of the server and keywords, as far as they occur here."""
 
@@ -39,6 +49,9 @@ STATEMENTS = [
         "SELECT oid FROM pg_type",
         "SELECT t.oid FROM pg_catalog.pg_type t, pg_class c WHERE count(a, b)",
         'SELECT * FROM "pg_type"',
+        "SELECT extract(epoch FROM now())",
+        "SELECT * FROM unnest(ARRAY[1, 2])",
+        "CLOSE c",
     ),
     (
         Kind.READ,
@@ -53,6 +66,9 @@ STATEMENTS = [
         "(SELECT 1 FROM booking)",
         "TABLE booking",
         "LOCK TABLE booking",
+        "FETCH 1 FROM c",
+        "MOVE FORWARD ALL IN c",
+        "SELECT 1 FROM unnest(ARRAY[1]) JOIN booking ON true",
         "DECLARE c CURSOR FOR SELECT * FROM booking",
         "COPY booking TO STDOUT",
         "COPY (SELECT * FROM booking) TO STDOUT",
@@ -130,3 +146,71 @@ def test_a_query_may_hold_several_statements(sql: str, parts: tuple[str, ...]) -
 )
 def test_a_transaction_in_two_phases_has_a_name(sql: str, name: str | None) -> None:
     assert prepared_transaction(sql) == name
+
+
+def test_a_function_of_the_user_s_that_may_not_write_reads() -> None:
+    readers = frozenset({"find", "lastseat.find"})
+    assert classify("SELECT find(1)", KNOWN, readers) is Kind.READ
+    assert classify("SELECT * FROM lastseat.find(1)", KNOWN, readers) is Kind.READ
+    assert classify("SELECT find(1), attempt(1)", KNOWN, readers) is Kind.UNSURE
+    assert classify("SELECT other.find(1)", KNOWN, readers) is Kind.UNSURE
+
+
+@pytest.mark.parametrize(
+    ("sql", "found"),
+    [
+        ("SAVEPOINT a", ("SAVEPOINT", "a")),
+        ("savepoint A;", ("SAVEPOINT", "a")),
+        ('SAVEPOINT "s1_x""2"', ("SAVEPOINT", 's1_x"2')),
+        ("RELEASE a", ("RELEASE", "a")),
+        ("RELEASE SAVEPOINT a", ("RELEASE", "a")),
+        ("ROLLBACK TO a", ("ROLLBACK", "a")),
+        ("ROLLBACK WORK TO SAVEPOINT a", ("ROLLBACK", "a")),
+        ("ROLLBACK", None),
+        ("SELECT 'SAVEPOINT a'", None),
+    ],
+)
+def test_a_savepoint_has_a_name(sql: str, found: tuple[str, str] | None) -> None:
+    assert savepoint(sql) == found
+
+
+@pytest.mark.parametrize(
+    ("sql", "found"),
+    [
+        ("ROLLBACK TO a", True),
+        ("RELEASE a", True),
+        ("CLOSE ALL", True),
+        ("DISCARD ALL", True),
+        ("RESET ALL", True),
+        ("DEALLOCATE p", True),
+        ("SELECT pg_advisory_unlock(1)", True),
+        ("SAVEPOINT a", False),
+        ("SET LOCAL lock_timeout = 1", False),
+        ("SELECT 1 FROM booking", False),
+        ("", False),
+    ],
+)
+def test_what_only_gives_something_back(sql: str, found: bool) -> None:
+    assert gives_back(sql) is found
+
+
+@pytest.mark.parametrize(
+    ("sql", "found"),
+    [
+        ("PREPARE own AS SELECT 1", ("own", "SELECT 1")),
+        ("prepare Own (text, int) as SELECT 1 AS x", ("own", "SELECT 1 AS x")),
+        ('PREPARE "Own" AS INSERT INTO x VALUES ($1)', ("Own", "INSERT INTO x VALUES ($1)")),
+        ("PREPARE TRANSACTION 'one'", None),
+        ("SELECT 'PREPARE own AS SELECT 1'", None),
+    ],
+)
+def test_a_statement_is_kept_under_a_name(sql: str, found: tuple[str, str] | None) -> None:
+    assert kept_statement(sql) == found
+
+
+@pytest.mark.parametrize(
+    ("sql", "found"),
+    [("EXECUTE own", "own"), ('execute "Own" (1)', "Own"), ("SELECT 'EXECUTE own'", None)],
+)
+def test_and_is_executed_by_it(sql: str, found: str | None) -> None:
+    assert executed_statement(sql) == found
