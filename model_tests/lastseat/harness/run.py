@@ -422,6 +422,8 @@ class Run:
     def _emit(self, client: str, told: Answer | Raised) -> None:
         attempt = self._busy.pop(client)
         if isinstance(told, Raised) or told.cause is Cause.INFRASTRUCTURE:
+            self.stage.gate.forsake(client)
+            self._read_gate()
             self._note(*self.sight.gave_up(client))
             if time.monotonic() >= attempt.invoked + attempt.given:
                 # It need not have waited for anything: on a busy machine all takes its time.

@@ -199,7 +199,7 @@ def test_a_client_that_hangs_up_at_the_server_s_last_word_did_not_end_the_sessio
             raw = scene.raw_ready()
             assert raw.until("E") == "E"
             raw.close()
-            scene.until(lambda: scene.of(Broken))
+            scene.until(lambda: scene.of(HungUp))
             thread.join()
             (broken,) = scene.of(Broken)
             kinds = [type(event) for event in scene.events]

@@ -9,14 +9,14 @@ from collections.abc import Callable, Mapping
 from attrs import evolve
 
 from lastseat.harness.gate import messages, upstream
+from lastseat.harness.gate.cancelling import as_cancelled, cleans_up
+from lastseat.harness.gate.ends import Ends
 from lastseat.harness.gate.events import (
     Answered,
     Arrived,
     Broken,
-    Cancelled,
     Garbled,
     GateEvent,
-    HungUp,
     Ignored,
     Opened,
     Refused,
@@ -46,6 +46,9 @@ class Connection:
     The end of the client's stream counts as its leaving: what it sent before and nobody has
     released does not reach the server any more, as if the network had lost it; but what is withheld
     may still arrive.
+
+    Whatever leaves for either side is on the record before: see ``Ends``. So a server's FATAL is
+    the end of the connection when it is read, not when the server's stream ends a moment later.
     """
 
     def __init__(
@@ -70,11 +73,8 @@ class Connection:
         self._report = report
         self._passes = passes
         self._handed_out = handed_out
-        self._client: Pipe | None = Pipe(
-            sock, loop, came=self._client_said, ended=self._client_ended
-        )
-        self._server: Pipe | None = None
-        self._cancelling: Pipe | None = None
+        self._ends = Ends(client, number, report)
+        self._ends.open(client=Pipe(sock, loop, came=self._client_said, ended=self._client_ended))
         self._client_bytes = bytearray()
         self._server_bytes = bytearray()
         self._deaf = False
@@ -98,17 +98,17 @@ class Connection:
     @property
     def alive(self) -> bool:
         """Can turns still reach the server on this connection?"""
-        return self._server is not None
+        return self._ends.with_server
 
     @property
     def closed(self) -> bool:
         """Has the client hung up, or was it refused?"""
-        return self._client is None
+        return not self._ends.with_client
 
     @property
     def left_alone(self) -> bool:
         """Is the server at work for a client that has gone?"""
-        return self._client is None and self._flight is not None
+        return self.closed and self._flight is not None
 
     @property
     def spoken_on(self) -> bool:
@@ -134,7 +134,7 @@ class Connection:
 
     def garble_request(self) -> None:
         """The first held turn never arrives; the server gets bytes that it cannot read."""
-        self._to_server(GARBAGE)
+        self._ends.pass_on(self._ends.passed("server", "garbage"), GARBAGE)
 
     def withhold(self) -> None:
         """The held turns stay where they are, even when the client gives up."""
@@ -158,15 +158,36 @@ class Connection:
         After a ``reset`` there is nothing more to read: the client can send no more. ``says`` are
         the last words that it hears.
         """
-        if says is not None:
-            self._fatal = says
-            raw = messages.error(says.severity, says.sqlstate, says.message)
-            self._to_client(raw, last=not reset)
-        self._end_server("client" if self.closed else "gate")
+        self._fatal = says or self._fatal
+        self._cut(_raw(says), reset=reset)
+
+    def _cut(self, says: bytes, *, reset: bool) -> None:
+        self._end_server("client" if self.closed else "gate", says, last=not reset)
         if reset:
-            self._reset()
+            self._ends.reset_client()
         else:
-            self._hang_up()
+            self._ends.hang_up()
+
+    def forsake(self) -> None:
+        """The client waits no longer for what is held: it is lost with the connection, as where
+        the client hangs up at once.
+
+        Not where all that is held cleans up, for which not every driver waits; nor what is stuck.
+        """
+        if self.held and not self.withheld and not cleans_up(self.held[0]):
+            self._end_server("client")
+            self._ends.hang_up()
+
+    def cancel_held(self) -> bool:
+        """The first held turn is answered as if it had been cancelled while the server worked.
+
+        False where none is held, or a cancellation has no effect on it.
+        """
+        waits = self.held and self.alive and self._flight is None and not self.withheld
+        instead = as_cancelled(self.held[0]) if waits and not self.failed_until_sync else ()
+        if instead:
+            self.substitute(*instead)
+        return bool(instead)
 
     def advance(self) -> None:
         """Let the first held turns through that nobody needs to decide about."""
@@ -178,7 +199,7 @@ class Connection:
     def close(self) -> None:
         """Drop all ends without a word; for the end of a run."""
         self._end_server("gate")
-        self._end_client()
+        self._ends.leave_client()
 
     # How it begins.
 
@@ -187,9 +208,9 @@ class Connection:
         try:
             session = upstream.connect(self._upstream, parameters, version)
         except CannotConnect as refused:
-            self._report(Refused(self.client, self.number, str(refused), refused.error))
-            self._to_client(refused.raw or messages.error("FATAL", "08006", str(refused)))
-            self._end_client()
+            raw = refused.raw or messages.error("FATAL", "08006", str(refused))
+            self._ends.tell(Refused(self.client, self.number, str(refused), refused.error), raw)
+            self._ends.leave_client()
             return
         self._welcome(session)
         if said:
@@ -202,33 +223,19 @@ class Connection:
             self._report(Ignored(self.client, self.number))
             return
         said = reception.says
-        self._report(Refused(self.client, self.number, str(said or "hung up"), said))
-        if said is not None:
-            self._to_client(messages.error(said.severity, said.sqlstate, said.message))
+        refused = Refused(self.client, self.number, str(said or "hung up"), said)
+        self._ends.tell(refused, _raw(said))
         if reception.then is Then.RESET:
-            self._reset()
+            self._ends.reset_client()
         else:
-            self._end_client()
-
-    def cancel(self, key: bytes) -> None:
-        """Pass a CancelRequest on. The server's hanging up tells the client that it was handled."""
-        self._deaf = True
-        try:
-            sock = upstream.cancel(self._upstream, key)
-        except OSError:  # as where there is no server: the connection ends without an answer
-            self._end_client()
-            return
-        pid = int.from_bytes(key[:4], "big")
-        self._report(Cancelled(self.client, self.number, pid))
-        self._cancelling = Pipe(sock, self._loop, came=lambda _: None, ended=self.close)
+            self._ends.leave_client()
 
     def _welcome(self, session: Session) -> None:
         self.backend_pid = session.backend_pid
         self._handed_out(session.key)
-        self._report(Opened(self.client, self.number, session.backend_pid))
-        self._to_client(session.greeting)
-        self._server = Pipe(
-            session.sock, self._loop, came=self._server_said, ended=self._server_ended
+        self._ends.tell(Opened(self.client, self.number, session.backend_pid), session.greeting)
+        self._ends.open(
+            server=Pipe(session.sock, self._loop, came=self._server_said, ended=self._server_ended)
         )
         if session.more:
             self._server_said(session.more)
@@ -248,11 +255,11 @@ class Connection:
         for message in messages.cut(self._client_bytes, messages.FRONTEND):
             if message.kind == "X":
                 if not self.withheld:
-                    self._to_server(message.raw)
+                    self._ends.pass_on(self._ends.passed("server", "farewell"), message.raw)
                 self._client_ended()
                 return
             if self._flight is not None and self._flight.takes(message):
-                self._to_server(message.raw)
+                self._ends.pass_on(self._ends.passed("server", "part of a COPY"), message.raw)
                 continue
             turn = self._cutter.feed(message)
             if turn is not None:
@@ -274,14 +281,9 @@ class Connection:
         """The server would end a session that it cannot read, and so do we."""
         self._deaf = True
         self._report(Garbled(self.client, self.number, reason))
-        raw = messages.error("FATAL", "08P01", reason)
-        self._to_client(raw)
-        self._fatal = messages.read_error(raw[5:])
-        self.cut()
+        self.cut(says=ServerError("FATAL", "08P01", reason))
 
     def _client_ended(self) -> None:
-        if self._fatal is not None:  # the server has said its last word: the client heeds it
-            self._end_server("server")
         self._ended_by = self._ended_by or "client"
         unfinished = self._cutter.rest()
         if unfinished is not None:
@@ -289,10 +291,10 @@ class Connection:
             self._report(Arrived(self.client, self.number, unfinished))
             self.held.append(unfinished)
         if self.withheld:
-            self._end_client()
+            self._ends.leave_client()
             return
         self._drop_held()
-        self._end_client()
+        self._ends.leave_client()
         self._end_server("client")
 
     # To and from the server.
@@ -306,8 +308,7 @@ class Connection:
         self._flight = Flight(
             turn, instead=instead, behind=behind, treatment=treatment, skipped=skipped
         )
-        self._report(Sent(self.client, self.number, turn))
-        self._to_server(self._flight.next_request())
+        self._ends.pass_on(Sent(self.client, self.number, turn), self._flight.next_request())
         if self._flight.done:  # nothing is to be answered: Flush alone, or skipped
             self._answered(self._flight)
 
@@ -316,34 +317,40 @@ class Connection:
         try:
             for message in messages.cut(self._server_bytes):
                 self._from_server(message)
+                if not self.alive:  # there is nothing behind its last word
+                    break
         except (BadFraming, ValueError):  # a client could make no more of it than we
             self._server_ended()
 
     def _from_server(self, message: Message) -> None:
-        if message.kind == "E":
-            self._note_fatal(messages.read_error(message.payload))
         if message.kind == "N" and self.finishing:  # it warns us, and not the client
             self.finishing = False
             return
         flight = self._flight
-        if flight is None:  # said at any time, or the last word before the end
-            self._to_client(message.raw)
+        if flight is not None:
+            flight.feed(message)
+        if self._is_last_word(message):
+            self._fatal = messages.read_error(message.payload)
+            self._server_ended(b"" if flight is not None else message.raw)
             return
-        flight.feed(message)
+        if flight is None:  # said at any time
+            self._ends.tell(self._ends.passed("client", f"message {message.kind}"), message.raw)
+            return
         if message.kind == "G":  # the client sends its rows only when it has read this
-            self._show(flight)
+            self._ends.tell(self._ends.passed("client", "readiness for a COPY"), _joined(flight))
         if not flight.answered:
             return
         if flight.done:
             self._answered(flight)
             self.advance()
         else:
-            self._to_server(flight.next_request())
+            self._ends.pass_on(self._ends.passed("server", "rest of a turn"), flight.next_request())
 
-    def _note_fatal(self, error: ServerError) -> None:
+    def _is_last_word(self, message: Message) -> bool:
+        """Whether the server ends the session with this, as the client is told."""
         lost = self._flight is not None and self._flight.treatment is not None
-        if error.severity != "ERROR" and not lost:
-            self._fatal = error
+        ends = message.kind == "E" and messages.read_error(message.payload).severity != "ERROR"
+        return ends and not lost
 
     def _answered(self, flight: Flight) -> None:
         answer = flight.answer()
@@ -363,71 +370,50 @@ class Connection:
             substituted=flight.substituted,
         )
         if treatment is None:
-            self._report(answered)
-            self._show(flight)
+            self._ends.tell(answered, _joined(flight))
             return
         whole = flight.take_shown()
         shown = list(treatment.shown(whole))
         told = any(message.kind == "E" and message.raw in shown for message in whole)
-        self._report(evolve(answered, told=told))
-        self._to_client(b"".join(shown), last=treatment.then is Then.CLOSE)
-        self._go_on(treatment.then)
+        answered = evolve(answered, told=told)
+        if treatment.then in {Then.CLOSE, Then.RESET}:
+            self._report(answered)
+            self._cut(b"".join(shown), reset=treatment.then is Then.RESET)
+            return
+        self._silent = treatment.then is Then.SILENCE
+        self._ends.tell(answered, b"".join(shown))
 
-    def _show(self, flight: Flight) -> None:
-        self._to_client(b"".join(message.raw for message in flight.take_shown()))
-
-    def _go_on(self, then: Then) -> None:
-        if then is Then.SILENCE:
-            self._silent = True
-        elif then is not Then.GO_ON:
-            self.cut(reset=then is Then.RESET)
-
-    def _server_ended(self) -> None:
+    def _server_ended(self, said: bytes = b"") -> None:
         if self._flight is not None and self._flight.treatment is None:
-            self._show(self._flight)
-        self._end_server("server")
-        self._hang_up()
+            said = _joined(self._flight) + said
+        self._end_server("server", said)
+        self._ends.hang_up()
 
     # The ends.
 
-    def _end_server(self, by: str) -> None:
-        if self._cancelling is not None:
-            self._cancelling.close()
-            self._cancelling = None
-        if self._server is None:
+    def _end_server(self, by: str, says: bytes = b"", *, last: bool = False) -> None:
+        """Let go of the server; the client is told this, if it is told anything."""
+        if not self.alive:
             return
         self._ended_by = self._ended_by or by
         self._drop_held()
-        self._server.close()
-        self._server = None
         turn, self._flight = self.in_flight, None
-        self._report(Broken(self.client, self.number, self.backend_pid, by, turn, self._fatal))
+        broken = Broken(self.client, self.number, self.backend_pid, by, turn, self._fatal)
+        self._ends.leave_server(broken, says, last=last)
 
     def _drop_held(self) -> None:
         while self.held:
             turn = self.held.popleft()
             self._report(Undelivered(self.client, self.number, turn, self._ended_by))
 
-    def _hang_up(self) -> None:
-        """Say nothing more to the client, but listen on: its last words tell what it had sent."""
-        if self._client is not None:
-            self._client.finish()
 
-    def _reset(self) -> None:
-        if self._client is not None:
-            self._client.reset()
-            self._end_client()
+def _raw(error: ServerError | None) -> bytes:
+    """The message of an error that ends the connection; none where there is none."""
+    if error is None:
+        return b""
+    return messages.error(error.severity, error.sqlstate, error.message)
 
-    def _end_client(self) -> None:
-        if self._client is not None:
-            self._client.close()
-            self._client = None
-            self._report(HungUp(self.client, self.number))
 
-    def _to_server(self, data: bytes) -> None:
-        if self._server is not None:
-            self._server.send(data)
-
-    def _to_client(self, data: bytes, *, last: bool = False) -> None:
-        if self._client is not None:
-            self._client.send(data, last=last)
+def _joined(flight: Flight) -> bytes:
+    """What the client is to read of an answer now."""
+    return b"".join(message.raw for message in flight.take_shown())

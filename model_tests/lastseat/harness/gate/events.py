@@ -121,8 +121,22 @@ class HungUp:
 
 
 @frozen
+class Passed:
+    """Something that is neither a turn nor an answer was passed on, ``to`` the client or the
+    server: a notice, a setting, the rows of a COPY, a farewell. ``what`` says which."""
+
+    client: str
+    connection: int
+    to: str
+    what: str
+
+
+@frozen
 class Cancelled:
-    """A client asked the server, on a connection of its own, to cancel what a process does."""
+    """A client asked the server, on a connection of its own, to cancel what a process does.
+
+    ``connection`` is the one that this process serves, where it is one of the client's.
+    """
 
     client: str
     connection: int
@@ -150,5 +164,6 @@ GateEvent = (
     | Broken
     | HungUp
     | Cancelled
+    | Passed
     | Garbled
 )

@@ -9,6 +9,7 @@ from typing import Self
 
 from attrs import evolve
 
+from lastseat.harness.gate.cancelling import Cancelling
 from lastseat.harness.gate.connection import Connection
 from lastseat.harness.gate.entrance import Admitted, Entrance, Lobby
 from lastseat.harness.gate.events import GateEvent
@@ -31,6 +32,7 @@ class Gate:
         self._lobby = Lobby()
         self._entrances: dict[str, Entrance] = {}
         self._connections: list[Connection] = []
+        self._cancels: list[Cancelling] = []
         self._receptions: dict[str, Reception] = {}
         self._opened = 0
         self._events: list[GateEvent] = []
@@ -53,7 +55,7 @@ class Gate:
                 self._loop,
                 self._lobby,
                 admit=lambda admitted: self._begin(client, admitted),
-                cancel=lambda sock, key: self._connection(client, sock).cancel(key),
+                cancel=lambda sock, key: self._cancel(client, sock, key),
             )
         return self._entrances[client].url(self._upstream.user, self._upstream.dbname)
 
@@ -100,6 +102,11 @@ class Gate:
         """From now on this client's turns wait."""
         self.holding.add(client)
 
+    def forsake(self, client: str) -> None:
+        """This client has answered its caller and waits for nothing any more: see there."""
+        for connection in self.of(client):
+            connection.forsake()
+
     def let_pass(self, client: str) -> None:
         """From now on this client's turns pass, those that wait included."""
         self.holding.discard(client)
@@ -110,6 +117,8 @@ class Gate:
         """End every connection and entrance."""
         for connection in self._connections:
             connection.close()
+        for cancel in self._cancels:
+            cancel.close()
         self._lobby.close()
         for entrance in self._entrances.values():
             entrance.close()
@@ -123,6 +132,25 @@ class Gate:
             connection.receive(reception)
         else:
             connection.open(admitted.version, admitted.parameters, admitted.said)
+
+    def _cancel(self, client: str, sock: socket.socket, key: bytes) -> None:
+        pid = int.from_bytes(key[:4], "big")
+        meant = next((c for c in self.of(client) if c.backend_pid == pid), None)
+        self._opened += 1
+        self._cancels = [cancel for cancel in self._cancels if not cancel.over]
+        self._cancels.append(
+            Cancelling(
+                self._opened,
+                client,
+                sock,
+                key,
+                meant=None if meant is None else meant.number,
+                here=lambda: meant is not None and meant.cancel_held(),
+                loop=self._loop,
+                server=self._upstream,
+                report=self._events.append,
+            )
+        )
 
     def _connection(self, client: str, sock: socket.socket) -> Connection:
         self._opened += 1
