@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ VIOLATION, INTERRUPTED = 1, 130
 class Verification:
     """``lastseat verify`` in a process group of its own; all that it starts inherits a mark."""
 
-    def __init__(self, place: Path, *args: str) -> None:
+    def __init__(self, place: Path, *args: str, **environment: str) -> None:
         self._mark = f"LASTSEAT_TEST_MARK={uuid.uuid4()}"
         name, _, value = self._mark.partition("=")
         self.process = subprocess.Popen(
@@ -33,7 +34,7 @@ class Verification:
             stderr=subprocess.PIPE,
             text=True,
             process_group=0,
-            env={**os.environ, name: value, "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, name: value, "PYTHONUNBUFFERED": "1", **environment},
         )
         self.printed: list[str] = []
 
@@ -104,9 +105,9 @@ def descendants(pid: int) -> list[int]:
 
 
 @contextlib.contextmanager
-def verifying(place: Path, *args: str) -> Iterator[Verification]:
+def verifying(place: Path, *args: str, **environment: str) -> Iterator[Verification]:
     """Run it, and see to it that it is over in the end."""
-    begun = Verification(place, *args)
+    begun = Verification(place, *args, **environment)
     try:
         yield begun
     finally:
@@ -164,6 +165,43 @@ def test_ctrl_c_after_a_violation_still_tells_the_violation(tmp_path: Path) -> N
     saved = list(tmp_path.glob(".lastseat/verify-*/explore/*/violation-1.schedule.json"))
     assert saved
     assert all(file.stat().st_size > 0 for file in saved)
+
+
+@pytest.mark.parametrize("pause", [0.5, 0.05])
+@pytest.mark.parametrize(
+    ("implementation", "line", "code"),
+    [("X01", "two-resources", VIOLATION), ("locking", "model", INTERRUPTED)],
+)
+def test_ctrl_c_again_and_again_changes_nothing(
+    tmp_path: Path,
+    families: list[Family],
+    pause: float,
+    implementation: str,
+    line: str,
+    code: int,
+) -> None:
+    """The first one ends it, in order: the verdict that is known, and no folder is left."""
+    with (
+        tempfile.TemporaryDirectory(dir="/tmp") as short,
+        verifying(tmp_path, implementation, TMPDIR=short) as verification,
+    ):
+        verification.read_until(line)
+        family = verification.family()
+        families.append(family)
+        assert list(Path(short).iterdir())
+        ended = os.pidfd_open(verification.process.pid)
+        try:
+            for _ in range(int(PATIENCE_SECONDS / pause)):
+                os.killpg(verification.process.pid, signal.SIGINT)
+                if select.select([ended], [], [], pause)[0]:
+                    break
+        finally:
+            os.close(ended)
+        _, errors = verification.process.communicate(timeout=PATIENCE_SECONDS)
+        assert verification.process.returncode == code, errors
+        assert "Traceback" not in errors
+        assert family.left(PATIENCE_SECONDS) == {}
+        assert list(Path(short).iterdir()) == []
 
 
 def test_kill_9_leaves_nothing(tmp_path: Path, families: list[Family]) -> None:

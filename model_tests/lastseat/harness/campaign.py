@@ -277,6 +277,8 @@ class Campaign:
             yield f"the judges disagree, which is a fault of lastseat: {words}"
         if self.disturbed:
             yield f"{len(self.disturbed)} runs were not judged: {self.disturbed[-1]}"
+        if self.stage.unsaved:
+            yield self.stage.unsaved
         if self.diverged:
             yield f"{self.diverged} schedules could not be brought about again"
         yield from sorted(self.not_judged)

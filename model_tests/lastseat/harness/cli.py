@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import importlib
 import io
+import os
 import sys
 import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
+from lastseat.harness import interrupts, results
 from lastseat.harness.commands.examples import EXAMPLES, epilog
 from lastseat.harness.mistakes import Interrupted, Mistake
 from lastseat.harness.plain import paragraph, plain
@@ -44,14 +46,34 @@ def parser(only: Sequence[str] = tuple(EXAMPLES)) -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; the exit code."""
+    """Run a command; the exit code. Without ``argv`` it is the program's own, and its last act."""
+    if argv is not None:
+        return _main(argv)
+    interrupts.hear_once()
+    code = _main(sys.argv[1:])
+    interrupts.hear_no_more()
+    try:
+        sys.stdout.flush()
+    except OSError:  # a full disk, a reader that went: what Python says at its end would hide it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = code or Verdict.ERROR.value
+    return code
+
+
+def _main(given: Sequence[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # what it has no letters for
-    given = sys.argv[1:] if argv is None else argv
     named = [name for name in EXAMPLES if name in given[:1]]
     # What other commands need is not loaded: it takes longer than to check a short history.
     args = parser(named or tuple(EXAMPLES)).parse_args(given)
+    try:
+        return _run(args)
+    finally:
+        results.release()
+
+
+def _run(args: argparse.Namespace) -> int:
     try:
         verdict: Verdict = args.run(args)
     except Interrupted as interrupted:

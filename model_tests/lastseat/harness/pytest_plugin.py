@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,18 +81,19 @@ def _is_last(item: pytest.Item) -> bool:
 @pytest.fixture(scope="session")
 def _lastseat_sessions(request: pytest.FixtureRequest) -> Iterator[Sessions]:
     """The stages of this process: under xdist each worker has its own."""
+    from lastseat.harness import results
     from lastseat.harness.pytest_session import Sessions
 
     config = request.config
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
-    folder = f"pytest-{time.strftime('%Y%m%d-%H%M%S')}{'-' * bool(worker)}{worker}"
-    out = Path(_setting(config, "out") or Path(".lastseat", folder))
+    named, worker = _setting(config, "out"), os.environ.get("PYTEST_XDIST_WORKER", "")
+    out = results.folder("pytest", Path(named, worker) if named else None)
     profile = _setting(config, "profile") or "quick"
     with pytest.MonkeyPatch.context() as patch:
         # What the tests can import, the processes that host an implementation can, too.
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
         with Sessions(profile, _setting(config, "dsn"), out) as sessions:
             yield sessions
+    results.release()
 
 
 @pytest.fixture

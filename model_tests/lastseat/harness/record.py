@@ -120,13 +120,19 @@ def close(run: Run, *, seed: int | None = None) -> Recorded:
 
 
 def write(recorded: Recorded, folder: Path, name: str) -> Path:
-    """Save history and schedule; the path of the schedule."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Save history and schedule; the path of the schedule.
+
+    Where that fails (a full disk) the stage remembers it: what was seen is judged all the same.
+    """
     lines = [recorded.history.header, *recorded.history.events]
     text = "".join(history.encode(line) + "\n" for line in lines)
-    _put(folder / f"{name}.history.jsonl", text.encode())
     path = folder / f"{name}.schedule.json"
-    _put(path, msgspec.json.format(msgspec.json.encode(to_json(recorded.schedule))))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _put(history_of(path), text.encode())
+        _put(path, msgspec.json.format(msgspec.json.encode(to_json(recorded.schedule))))
+    except OSError as error:
+        recorded.run.stage.unsaved = f"runs could not be saved: {error}"
     return path
 
 

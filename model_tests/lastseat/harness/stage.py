@@ -74,6 +74,8 @@ class Stage:
     """In milliseconds, as each client was told last."""
     unhurried: bool = False
     """Is nothing timed, for somebody looks on with a debugger?"""
+    unsaved: str = field(default="", init=False)
+    """Why runs could not be saved, if they could not."""
     pace: Pace = field(factory=Pace, init=False)
     lately: deque[float] = field(factory=lambda: deque(maxlen=_LATELY), init=False)
     """Seconds that the longest attempt of each of the last runs took, where none was silenced."""

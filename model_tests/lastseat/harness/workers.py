@@ -13,7 +13,6 @@ import multiprocessing
 import os
 import pickle
 import signal
-import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -26,6 +25,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from attrs import define, field, frozen
 
+from lastseat.harness import interrupts
 from lastseat.harness.orphans import die_with_parent
 
 S = TypeVar("S")
@@ -88,6 +88,10 @@ class Crew(Generic[S, R]):
         trace: TracebackType | None,
     ) -> None:
         """Let those go that have nothing to do; end the others where they are."""
+        with interrupts.later():
+            self._end()
+
+    def _end(self) -> None:
         for worker in self._workers:
             worker.pipe.close()
             if worker.doing is not None:
@@ -170,7 +174,8 @@ class Crew(Generic[S, R]):
         # Ctrl-C is for the one who answers the user: workers inherit that it is blocked.
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            with _ctrl_c_later(), _safe_path():
+            with interrupts.later(), _safe_path():
+                # In the middle of a start it would leave a process with half of its orders.
                 process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
@@ -178,24 +183,6 @@ class Crew(Generic[S, R]):
         worker = _Worker(process, ours)
         self._workers.append(worker)
         return worker
-
-
-@contextlib.contextmanager
-def _ctrl_c_later() -> Iterator[None]:
-    """Python's handler runs in the main thread whichever thread takes the signal, blocked or not;
-    in the middle of a start it would leave a process with half of its orders."""
-    handler = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(handler):
-        yield
-        return
-    came: list[int] = []
-    signal.signal(signal.SIGINT, lambda number, _: came.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
-    if came:
-        handler(signal.SIGINT, None)
 
 
 _SAFE_PATH = "PYTHONSAFEPATH"

@@ -52,18 +52,19 @@ def _run(args: argparse.Namespace) -> Verdict:
     chosen = _chosen(args)
     if args.list:
         return list_mutants(chosen)
+    out = shared.out_folder(args)
     deadline = None if args.minutes is None else time.monotonic() + 60 * args.minutes
     found = fates(
         [mutant.name for mutant in chosen],
         "full" if args.explore else args.profile,
         dsn=args.dsn,
-        out=args.out,
+        out=out,
         workers=args.workers,
         only="explore/" if args.explore else "",
         with_stress=not args.without_stress,
         deadline=deadline,
     )
-    return show(chosen, found, args.out)
+    return show(chosen, found, out)
 
 
 def _chosen(args: argparse.Namespace) -> Sequence[Mutant]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import itertools
 import sys
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from attrs import evolve
 
-from lastseat.harness import record, shell
+from lastseat.harness import record, results, shell
 from lastseat.harness.campaign import Convicted
 from lastseat.harness.implementations.client import Client, Implementation
 from lastseat.harness.plain import plain
@@ -95,10 +94,11 @@ def attach(implementation: Implementation) -> Callable[[Mapping[str, Client]], N
 
 
 def out_folder(args: argparse.Namespace) -> Path:
-    """Where the files go: where the user said, or a folder of this command and moment."""
-    if args.out is not None:
-        return Path(args.out)
-    return Path(".lastseat", f"{args.command}-{time.strftime('%Y%m%d-%H%M%S')}")
+    """Where the files go: where the user said, or a new folder of this command and moment.
+
+    Raises NoFolder.
+    """
+    return results.folder(args.command, args.out)
 
 
 def kept_in(out: Path, convicted: Convicted) -> Convicted:

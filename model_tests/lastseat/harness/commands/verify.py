@@ -5,23 +5,25 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from hypothesis.configuration import set_hypothesis_home_dir
 
-from lastseat.harness import report
-from lastseat.harness.cases import PROFILES, Profile, cases
+from lastseat.harness import interrupts, report
+from lastseat.harness.cases import PROFILES, Case, Profile, cases
 from lastseat.harness.commands import shared
 from lastseat.harness.documents.keep import Keeping
 from lastseat.harness.implementations.client import Implementation
 from lastseat.harness.mistakes import Interrupted
-from lastseat.harness.plain import plain
-from lastseat.harness.postgres import open_where_commits_meet
+from lastseat.harness.plain import paragraph, plain
+from lastseat.harness.postgres import Target, open_where_commits_meet
 from lastseat.harness.selection import Known, Selection, read_known
 from lastseat.harness.spread import Desk, run_spread
 from lastseat.harness.terminal import escape
 from lastseat.harness.venue import Venue
-from lastseat.harness.verdict import Verdict
+from lastseat.harness.verdict import Verdict, worst
 from lastseat.harness.verify import Verification, run_cases
 
 
@@ -113,34 +115,68 @@ def verify(
     workers: int = 1,
     in_process: bool = False,
 ) -> Verdict:
-    """The main job, with progress and a report; raises Interrupted."""
-    console = shared.console()
-    set_hypothesis_home_dir(out / "hypothesis")  # not the folder that the user happens to be in
-    with open_where_commits_meet(dsn) as target:
-        result = Verification(implementation.name, target.describe(), profile.name, seed, out)
-        result.known, result.required = known, selection.require
-        chosen, result.deselected = selection.split(cases(profile))
-        told = f"{implementation.name} on {result.server}"
-        console.print(f"[bold]lastseat verify[/] {escape(told)}")
-        keeping = Keeping(result)
-        try:
-            with report.progress(console) as keeping.watcher:
-                if workers > 1:
-                    dsn = target.for_others()
-                    desk = Desk(implementation, dsn, out, seed, profile.name, in_process)
-                    run_spread(chosen, desk, workers, result, keeping)
-                else:
-                    place = Venue(implementation, target, out, seed, keeping.run_done, in_process)
-                    with place as venue:
-                        run_cases(chosen, venue, result, keeping)
-        except KeyboardInterrupt:
-            raise Interrupted(violated=bool(result.convicted)) from None
-        except Exception as error:
-            result.ended_early = str(error) or type(error).__name__
-            # A violation that was found stays one, whatever went wrong later.
-            if not result.convicted:
+    """The main job, with progress and a report; raises Interrupted.
+
+    A violation that was found stays one, whatever goes wrong later.
+    """
+    result = Verification(implementation.name, "", profile.name, seed, out)
+    result.known, result.required = known, selection.require
+    chosen, result.deselected = selection.split(cases(profile))
+    untold = False
+    try:
+        with open_where_commits_meet(dsn) as target:
+            result.server = target.describe()
+            keeping = Keeping(result)
+            try:
+                _run_cases(chosen, keeping, implementation, target, workers, in_process=in_process)
+            except Exception as error:
+                result.ended_early = str(error) or type(error).__name__
                 raise
-        finally:
-            report.show(result, console)
-            keeping.finish()
-    return result.verdict()
+            finally:
+                untold = not _tell(keeping)
+    except KeyboardInterrupt:
+        raise Interrupted(violated=bool(result.convicted)) from None
+    except Exception as error:
+        if not result.convicted:
+            raise
+        print(f"lastseat: {paragraph(str(error))}", file=sys.stderr)
+    return worst(result.verdict(), *([Verdict.ERROR] if untold else []))
+
+
+def _run_cases(
+    chosen: Sequence[Case],
+    keeping: Keeping,
+    implementation: Implementation,
+    target: Target,
+    workers: int,
+    *,
+    in_process: bool,
+) -> None:
+    console, result = shared.console(), keeping.result
+    set_hypothesis_home_dir(result.out / "hypothesis")  # not where the user happens to be
+    told = f"{result.implementation} on {result.server}"
+    console.print(f"[bold]lastseat verify[/] {escape(told)}")
+    with report.progress(console) as keeping.watcher:
+        if workers > 1:
+            dsn, seed = target.for_others(), result.seed
+            desk = Desk(implementation, dsn, result.out, seed, result.profile, in_process)
+            run_spread(chosen, desk, workers, result, keeping)
+        else:
+            out, seed = result.out, result.seed
+            place = Venue(implementation, target, out, seed, keeping.run_done, in_process)
+            with place as venue:
+                run_cases(chosen, venue, result, keeping)
+
+
+def _tell(keeping: Keeping) -> bool:
+    """Write the documents and print the report, as far as either can be; whether both could."""
+    console = shared.console()
+    with interrupts.later():
+        keeping.finish()
+        try:
+            report.show(keeping.result, console)
+            if keeping.failure is not None:
+                console.print(f"the documents could not be written: {escape(str(keeping.failure))}")
+        except OSError:  # no one reads it: the exit code remains
+            return False
+    return keeping.failure is None

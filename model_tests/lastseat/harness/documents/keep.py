@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -35,16 +36,25 @@ def show(convicted: Convicted) -> None:
 def write(path: Path, data: bytes) -> None:
     """Replace the file by one of this content, at once: nobody sees half of it."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_bytes(data)
-    beside.replace(path)
+    try:
+        beside.write_bytes(data)
+        beside.replace(path)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
 
 
 @define
 class Keeping(Watcher):
-    """Passes on what it is told, and keeps the documents up to date."""
+    """Passes on what it is told, and keeps the documents up to date.
+
+    A folder that takes no more (a full disk) does not end the run: each case is tried anew.
+    """
 
     result: Verification
     watcher: Watcher = Factory(Watcher)
+    failure: OSError | None = field(default=None, init=False)
+    """Why the documents do not tell what is known, if they do not."""
     _shown: set[Path] = field(factory=set, init=False)
 
     def begins(self, case: Case) -> None:
@@ -55,17 +65,23 @@ class Keeping(Watcher):
 
     def ends(self, result: Result) -> None:
         self.watcher.ends(result)
-        self._show(result)
-        keep(self.result)
+        self._keep([result])
 
     def finish(self) -> None:
         """Whatever ended it: keep what is known by now."""
-        for result in self.result.results:
-            self._show(result)
-        keep(self.result)
+        self._keep(self.result.results)
+
+    def _keep(self, results: Sequence[Result]) -> None:
+        self.failure = None
+        try:
+            keep(self.result)
+            for result in results:
+                self._show(result)
+        except OSError as error:
+            self.failure = error
 
     def _show(self, result: Result) -> None:
         for convicted in result.found.convicted:
             if convicted.schedule not in self._shown:
-                self._shown.add(convicted.schedule)
                 show(convicted)
+                self._shown.add(convicted.schedule)

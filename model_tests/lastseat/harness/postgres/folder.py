@@ -12,14 +12,18 @@ following links; and nothing is opened that could make us wait.
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from attrs import frozen
+
+from lastseat.harness.mistakes import Mistake
 
 PREFIX = "lastseat-pg-"
 LOCK = "lock"
@@ -34,9 +38,16 @@ IPC_RMID = 0
 DEEPEST = 16
 """How many folders can lie in each other; a server's data needs four."""
 
+NEEDED = 100_000_000
+"""Bytes that a server takes before anything is done with it, and about as many to work with."""
+
 _PID_FILE_BYTES = 4096
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK
 _FILE = os.O_NOFOLLOW | os.O_NONBLOCK
+
+
+class NoRoom(Mistake):
+    """There is no place for a server's folder."""
 
 
 @frozen
@@ -68,10 +79,23 @@ class RunFolder:
 def create(owner: tuple[int, int] | None = None) -> RunFolder:
     """A new folder with its lock held, for `owner` (user and group) if it is to be another's.
 
-    Raises OSError if there is no place for it.
+    Raises NoRoom if there is no place for it.
     """
     # The usual place may be root's own; everybody can reach /tmp.
     base = _base() if owner is None else SHARED
+    try:
+        free = shutil.disk_usage(base).free
+        if free < NEEDED:
+            raise OSError(errno.ENOSPC, f"{free / 1e6:.0f} MB are free")
+        return _created(base, owner)
+    except OSError as error:
+        raise NoRoom(
+            f"a server of our own needs {NEEDED / 1e6:.0f} MB in {base}: {error.strerror or error};"
+            " TMPDIR names another folder, --dsn a server that runs"
+        ) from error
+
+
+def _created(base: Path, owner: tuple[int, int] | None) -> RunFolder:
     while True:
         path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
         # A sweep elsewhere may take it for deserted before the lock is held.

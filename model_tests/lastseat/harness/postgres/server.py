@@ -17,6 +17,7 @@ from attrs import define, evolve, field, frozen
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from lastseat.harness import interrupts
 from lastseat.harness.mistakes import Mistake
 from lastseat.harness.postgres import binaries as places
 from lastseat.harness.postgres import cluster, folder, identity, process
@@ -222,13 +223,14 @@ class Server:
 
     def close(self) -> None:
         """End the server at once and delete its data. May be called again."""
-        if self._closed or os.getpid() != self._owner:
-            return
-        self._closed = True
-        atexit.unregister(self.close)
-        self._collect()
-        self._place.reservation.close()
-        self._place.folder.remove()
+        with interrupts.later():
+            if self._closed or os.getpid() != self._owner:
+                return
+            self._closed = True
+            atexit.unregister(self.close)
+            self._collect()
+            self._place.reservation.close()
+            self._place.folder.remove()
 
     def __enter__(self) -> Self:
         return self

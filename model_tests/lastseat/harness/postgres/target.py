@@ -15,6 +15,7 @@ from attrs import define, field, frozen
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from lastseat.harness import interrupts
 from lastseat.harness.mistakes import Mistake
 from lastseat.harness.postgres import cluster
 from lastseat.harness.postgres import server as servers
@@ -137,10 +138,11 @@ class Target:
         server of the target's own: all its data goes.
         """
         names, self._names = self._names, []
-        if self.server is not None and self._owns_server:
-            self.server.close()
-        elif self.server is None or self.server.running():
-            self._drop(names)
+        with interrupts.later():
+            if self.server is not None and self._owns_server:
+                self.server.close()
+            elif self.server is None or self.server.running():
+                self._drop(names)
 
     def __enter__(self) -> Self:
         return self
