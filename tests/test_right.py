@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from tests import right, steady
-from tests.as_users import KINDS, RIGHT, Verification, busy, verify
+from tests.as_users import KINDS, RIGHT, ROOT, Verification, busy, verify
 
+from lastseat.harness.mutants.catalogue import CONFORMING
 from lastseat.harness.postgres.binaries import Binaries
 
 SERVERS = [Binaries(Path(f"/{major}"), (major, 1), "here") for major in (18, 16, 15)]
@@ -72,6 +73,12 @@ def test_the_gates_part_explores_every_right_one_and_has_wrong_ones_on_every_ser
     on = {server: {job.name for job in jobs if job.server == server} for server in SERVERS}
     assert all({*right.WRONG} < names for names in on.values())
     assert len({job.folder for job in jobs}) == len(jobs)
+
+
+def test_the_page_lists_every_right_one() -> None:
+    page = (ROOT / "docs" / "right.md").read_text()
+    assert all(f"| `{mutant.name}` | {mutant.does} |" in page for mutant in CONFORMING)
+    assert page.count("\n| `") - page.count("\n| `make ") == len(CONFORMING)
 
 
 def test_what_is_not_steady_is_counted_and_told(capsys: pytest.CaptureFixture[str]) -> None:
