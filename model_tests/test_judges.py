@@ -170,7 +170,7 @@ def test_a_schedule_is_read_as_it_was_written(staged: Callable[[str], Stage]) ->
         (b"", "no schedule"),
         (b"[]", "no schedule"),
         (b"{}", "no schedule"),
-        (b'{"format": "lastseat-schedule/2"}', "format 'lastseat-schedule/2' is not"),
+        (b'{"format": "lastseat-schedule/2"}', "'lastseat-schedule/2'"),
         (b'{"format": "lastseat-schedule/1"}', "no schedule"),
     ],
 )
@@ -206,3 +206,14 @@ def test_an_open_transaction_is_held_against_the_attempt_that_left_it(
     assert convicted is not None
     (finding,) = (f for f in convicted.findings if f.attempts == ("alice-1",))
     assert finding.rule == "nothing after the outcome"
+
+
+def test_doubt_that_is_denied_is_not_held_against_the_next_attempt_of_its_id(
+    campaign: CAMPAIGN,
+) -> None:
+    """Alice's commit is applied, its answer is lost, and she denies doubt; Bob finds her row."""
+    judging = campaign("X46")
+    judging.fault_sweep(named("same-id-at-once"), "lose-answer")
+    rules = {rule for convicted in judging.convicted for rule in convicted.rules}
+    assert rules == {"INFRASTRUCTURE", "in doubt exactly where it is due"}
+    assert judging.disagreements == []

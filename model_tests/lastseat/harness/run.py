@@ -114,10 +114,7 @@ class Run:
         self.stage.ready(list(self.scenario.attempts))
         self._deadlines = self.scenario.deadlines
         self.stage.give_time(self._deadlines)
-        before = self.stage.gate.drain()
-        self.stage.sessions.touched(before, self.names.mentioned)
-        for event in before:
-            self._note(*self.sight.see(event))
+        self._read_gate()  # what has happened since the last run
         for resource, capacity in self.scenario.capacities.items():
             self.declare(resource, capacity)
         for request in self.scenario.prior:
