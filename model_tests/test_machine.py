@@ -18,8 +18,9 @@ CAMPAIGN = Callable[[str], Campaign]
 
 def drive(campaign: Campaign, examples: int) -> None:
     """Run examples as a verification does."""
-    machine.drive(campaign.stage, campaign.machine_judge, examples=examples, seed=1)
-    campaign.keep_shortest()
+    illegal = machine.drive(campaign.stage, campaign.machine_judge, examples=examples, seed=1)
+    if illegal is not None:
+        campaign.make_small(illegal.run, illegal.steps)
 
 
 @pytest.mark.parametrize("name", ["optimistic", "locking"])

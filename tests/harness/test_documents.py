@@ -13,20 +13,27 @@ from attrs import evolve
 
 from lastseat.harness.campaign import Convicted
 from lastseat.harness.cases import Case
+from lastseat.harness.confirmation import SeenOnce
 from lastseat.harness.documents import keep
 from lastseat.harness.documents.junit import WHOLE, junit
 from lastseat.harness.documents.summary import SCHEMA, summary
-from lastseat.harness.judge.verdict import Finding
+from lastseat.harness.judge.verdict import Finding, Repeated
 from lastseat.harness.selection import Known
 from lastseat.harness.story import Story
 from lastseat.harness.venue import Found
 from lastseat.harness.verify import Result, Verification, Watcher
 
 CONVICTED = Convicted(
-    (Finding("capacity", "It fits.", ("alice-1", "bob-1"), "on r1, 2 of 1 <&>\x00"),),
+    (
+        Finding("capacity", "It fits.", ("alice-1", "bob-1"), "on r1, 2 of 1 <&>\x00", fact=True),
+        Finding("REJECTED", "No room.", ("bob-1",), "room", repeated=Repeated(3, 4)),
+    ),
     ("  1. alice: COMMIT",),
     Path("out", "violation-1.schedule.json"),
     "last-seat",
+)
+SEEN_ONCE = SeenOnce(
+    ("CONFLICT",), "last-seat", Path("out", "seen-once-1.schedule.json"), "not in 3 repetitions"
 )
 SCHEMATA = json.loads(SCHEMA.read_text())
 
@@ -43,7 +50,9 @@ def verification(out: Path = Path("out")) -> Verification:
         Result(case("good"), Found("34 schedules"), 1.0),
         Result(case("bad"), Found("2 schedules", convicted=[CONVICTED]), 1.5),
         Result(case("known"), Found(convicted=[CONVICTED]), 1.0, "[to be mended]"),
-        Result(case("doubtful"), Found(reasons=["it was not seen to fire"]), 1.0),
+        Result(
+            case("doubtful"), Found(reasons=["it was not seen to fire"], seen_once=[SEEN_ONCE]), 1.0
+        ),
         Result(case("idle"), Found("there is no turn that it can meet", applies=False), 1.0),
         Result(case("broken"), Found(), 1.0, None, "alice: it said nothing", whole=False),
         Result(case("interrupted"), Found(), 1.0, whole=False),
@@ -90,7 +99,24 @@ def test_the_summary_says_what_was_found_by_whom_and_how_to_run_it_again() -> No
     }
     (violation,) = told["cases"][1]["violations"]
     assert violation["replay"] == "lastseat replay out/violation-1.schedule.json"
-    assert violation["findings"][0]["rule"] == "capacity"
+    capacity, rejected = violation["findings"]
+    assert (capacity["rule"], capacity["fact"]) == ("capacity", True)
+    told_of = (rejected["rule"], rejected["fact"], rejected["illegal"], rejected["runs"])
+    assert told_of == ("REJECTED", False, 3, 4)
+    assert told["cases"][3]["seen_once"] == [
+        {
+            "scenario": "last-seat",
+            "rules": ["CONFLICT"],
+            "how": "not in 3 repetitions",
+            "schedule": "out/seen-once-1.schedule.json",
+            "replay": "lastseat replay out/seen-once-1.schedule.json",
+        }
+    ]
+    once = (
+        "seen once, not in 3 repetitions: CONFLICT in last-seat;"
+        " lastseat replay out/seen-once-1.schedule.json"
+    )
+    assert once in told["reasons"]
     assert (told["verdict"], told["finished"]) == ("violation", False)
     assert (told["deselected"], told["not_run"]) == (["unwanted"], ["later"])
     assert told["errors"] == ["alice: it said nothing"]
@@ -101,7 +127,7 @@ def test_the_summary_says_what_was_found_by_whom_and_how_to_run_it_again() -> No
     [
         ("bad", "failure", "capacity (alice-1, bob-1): on r1, 2 of 1 <&>"),
         ("known", "skipped", "known to fail: [to be mended]"),
-        ("doubtful", "error", "it was not seen to fire"),
+        ("doubtful", "error", "seen once, not in 3 repetitions: CONFLICT in last-seat"),
         ("idle", "skipped", "there is no turn that it can meet"),
         ("broken", "error", "alice: it said nothing"),
         ("interrupted", "error", "interrupted"),
@@ -125,6 +151,8 @@ def test_junit_counts_and_explains() -> None:
     assert list(made["good"]) == []
     told = str(made["bad"][0].text)
     assert "1. alice: COMMIT" in told
+    assert "a fact: committed states and answers prove it" in told
+    assert "illegal in 3 of 4" in told
     assert "run it again: lastseat replay out/violation-1.schedule.json" in told
     assert "\x00" not in told
     assert int(suite.attrib["tests"]) == len(made)

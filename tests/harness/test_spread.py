@@ -6,14 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from lastseat.harness import record
 from lastseat.harness.campaign import Convicted
 from lastseat.harness.cases import PROFILES, Case, cases
+from lastseat.harness.commands.shared import gather
+from lastseat.harness.confirmation import SeenOnce
 from lastseat.harness.documents import keep
 from lastseat.harness.judge.verdict import Finding
 from lastseat.harness.postgres import Target
 from lastseat.harness.registry import resolve
 from lastseat.harness.spread import Came, Desk, RunDone, Together, run_spread
-from lastseat.harness.venue import Found, Venue
+from lastseat.harness.venue import Early, Found, Heard, Venue
 from lastseat.harness.verdict import Verdict
 from lastseat.harness.verify import Result, Verification, Watcher, run_cases
 
@@ -21,6 +24,9 @@ CHOSEN = ("explore/last-seat", "explore/room-for-both", "faults/last-seat/lose-a
 CONVICTED = Convicted(
     (Finding("capacity", "It fits.", ("alice-1",), "2 of 1"),), (), Path("x.json"), "last-seat"
 )
+
+
+SEEN_ONCE = SeenOnce(("REJECTED",), "last-seat", Path("seen-once-1.schedule.json"))
 
 
 class Ends(Watcher):
@@ -89,6 +95,61 @@ def test_a_violation_in_a_case_that_is_broken_off_stays_one() -> None:
     assert work.result.convicted == [CONVICTED]
     assert work.result.verdict() is Verdict.VIOLATION
     assert [case.id for case in work.result.not_run] == ["one"]
+
+
+def test_what_was_being_repeated_in_a_case_that_is_broken_off_was_seen_once() -> None:
+    work, _, _ = together("one")
+    work.heard(RunDone("one", (), (SEEN_ONCE,)))
+    work.broken_off()
+    assert work.result.convicted == []
+    assert work.result.verdict() is Verdict.INCONCLUSIVE
+    assert str(SEEN_ONCE) in work.result.reasons
+    assert "seen once, interrupted before it could be repeated: REJECTED in last-seat;" in str(
+        SEEN_ONCE
+    )
+
+
+def test_what_has_been_repeated_is_no_longer_seen_once() -> None:
+    work, _, _ = together("one")
+    work.heard(RunDone("one", (), (SEEN_ONCE,)))
+    work.heard(RunDone("one", (CONVICTED,)))
+    work.broken_off()
+    assert work.result.convicted == [CONVICTED]
+    assert str(SEEN_ONCE) not in work.result.reasons
+
+
+def test_a_worker_that_is_ended_has_told_what_it_has_kept(tmp_path: Path) -> None:
+    """Of tasks that are over nothing comes twice, and what is in doubt is what was so last."""
+    heard, found = Heard(), Found(convicted=[CONVICTED])
+    other = Convicted(CONVICTED.findings, (), tmp_path / "y.json", "last-seat")
+    heard(Early(1, (), (SEEN_ONCE,)))
+    heard(Early(1, (CONVICTED,), ()))
+    heard(Early(2, (other,), (SEEN_ONCE,)))
+    heard.broken_off(found)
+    assert (found.convicted, found.seen_once) == ([CONVICTED, other], [SEEN_ONCE])
+
+
+def test_what_workers_have_kept_is_found_in_one_folder(tmp_path: Path) -> None:
+    found = Found()
+    for worker in ("worker-1", "worker-2"):
+        for name in ("violation-1", "seen-once-1"):
+            file = tmp_path / worker / f"{name}.schedule.json"
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(worker)
+            record.history_of(file).write_text(worker)
+        found.convicted.append(
+            Convicted(CONVICTED.findings, (), file.with_name("violation-1.schedule.json"), "s")
+        )
+        found.seen_once.append(SeenOnce(("REJECTED",), "s", file))
+    gather(tmp_path, found)
+    assert [convicted.schedule for convicted in found.convicted] == [
+        tmp_path / f"violation-{number}.schedule.json" for number in (1, 2)
+    ]
+    assert [seen.schedule.read_text() for seen in found.seen_once] == ["worker-1", "worker-2"]
+    assert [record.history_of(seen.schedule).read_text() for seen in found.seen_once] == [
+        "worker-1",
+        "worker-2",
+    ]
 
 
 def test_what_a_case_tells_early_is_not_told_twice() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from attrs import Factory, define, evolve, field, frozen
+from attrs import Factory, define, evolve, frozen
 
-from lastseat.harness import record, shell
+from lastseat.harness import record
+from lastseat.harness.confirmation import Repetition, SeenOnce, again, repeat, replay
 from lastseat.harness.ending import ending
 from lastseat.harness.judge.verdict import Finding, Judged
 from lastseat.harness.paste import pack
@@ -33,12 +34,13 @@ NOT_JUDGED = Judged((), None, ())
 _ENOUGH_RULES = 3
 _SHRINKING = 10.0  # seconds at most
 _TRIES = 5
+_MOST_HANGS = 3
 
 
 @frozen
 class Convicted:
-    """A run that broke a rule, and the file that runs it again; for one that clients ran freely,
-    the file that is judged again."""
+    """A run that broke a rule, which is a fact or was illegal again when it was repeated; and the
+    file that runs it again. For one that clients ran freely, the file that is judged again."""
 
     findings: tuple[Finding, ...]
     timeline: tuple[str, ...]
@@ -59,17 +61,12 @@ class Convicted:
     @property
     def again(self) -> str:
         """The command that shows it once more."""
-        if self.schedule.name.endswith(".jsonl"):
-            return f"lastseat check {shell.word(str(self.schedule))}"
-        return self._replay(shell.word(str(self.schedule)))
+        return again(self.schedule, self.named)
 
     @property
     def without_file(self) -> str:
         """The command that shows it once more from the string; empty where there is none."""
-        return self._replay(self.string) if self.string else ""
-
-    def _replay(self, schedule: str) -> str:
-        return f"lastseat replay {schedule} {self.named}".rstrip()
+        return replay(self.string, self.named) if self.string else ""
 
     @property
     def rules(self) -> frozenset[str]:
@@ -86,6 +83,8 @@ class Campaign:
     seed: int | None = None
     witness: Witness = Factory(Witness)
     convicted: list[Convicted] = Factory(list)
+    seen_once: list[SeenOnce] = Factory(list)
+    """What was illegal and did not repeat, or is being repeated."""
     disagreements: list[str] = Factory(list)
     not_judged: set[str] = Factory(set)
     disturbed: list[str] = Factory(list)
@@ -93,8 +92,8 @@ class Campaign:
     sweeps: dict[str, Sweep] = Factory(dict)
     """Kept where several campaigns sweep the same schedules on one stage."""
     diverged: int = 0
-    _shortest: Convicted | None = field(default=None, init=False)
-    _fewest_steps: float = field(default=math.inf, init=False)
+    numbers: Counter[str] = Factory(Counter)
+    """How many files of each kind were saved; kept where several campaigns save in one folder."""
 
     def scenario(
         self,
@@ -114,7 +113,7 @@ class Campaign:
 
         runs = interleavings(lambda: Run(self.stage, scenario), preemptions, coverage, disturbed)
         for run in runs:
-            legal = self._keep(self.judge(run))
+            legal = self.judge(run) is None
             coverage.outcomes[ending(run)] += 1
             if not legal and not on:
                 break
@@ -130,7 +129,7 @@ class Campaign:
             ways.check()
             ways.check_passwords()
             run.finish()
-        self._keep(self.judge(run))
+        self.judge(run)
 
     def fault_sweep(
         self,
@@ -176,90 +175,168 @@ class Campaign:
         return self.sweeps.setdefault(f"{scenario.name}, {base}", made)
 
     def _sweep(self, runs: Iterable[Run], enough: int) -> int:
-        count = 0
+        count, hangs = 0, 0
         known: set[str] = set()
         for run in runs:
             count += 1
-            recorded, judged = self._judge(run)
+            recorded, judged = self._look(run)
             if known.issuperset(judged.rules):
+                self.progress()
                 continue
-            known |= judged.rules
-            self._keep(self._convict(recorded, judged))
+            convicted = self._weigh(recorded, judged)
+            known |= convicted.rules if convicted is not None else set()
+            # To see one hang takes as long as its whole deadline.
             hung = any(attempt.hung for attempt in run.attempts)
-            if hung or len(known) >= enough:  # to see one hang takes as long as its whole deadline
+            hangs += hung
+            if (hung and convicted) or hangs == _MOST_HANGS or len(known) >= enough:
                 break
         return count
 
-    def judge_and_keep(self, run: Run) -> bool:
-        """Judge a finished run; keep it if it is illegal. Was it legal?"""
-        return self._keep(self.judge(run))
-
-    def make_small(self, run: Run, seconds: float = _SHRINKING) -> int:
+    def make_small(self, run: Run, steps: int | None = None, seconds: float = _SHRINKING) -> int:
         """Put a smaller run that breaks one of the same rules in the place of this one, which was
-        kept last; how many runs it took to find it."""
-        rules = self.convicted[-1].rules
-        shrinking = Shrinking(self.stage, lambda run: self._judge(run)[1].rules, rules, seconds)
-        example = shrinking.smallest(Example(run.scenario, tuple(script_of(run, run.steps))))
+        kept last; how many runs it took to find it. It is made from the first ``steps`` of it."""
+        kept, doubts = self.convicted[-1], len(self.seen_once)
+        shrinking = Shrinking(self.stage, lambda run: self._look(run)[1].rules, kept.rules, seconds)
+        moves = tuple(script_of(run, run.steps[:steps]))
+        example = shrinking.smallest(Example(run.scenario, moves))
         for _ in range(_TRIES):
-            again, _ = shrinking.run(example)
-            recorded, judged = self._judge(again)
-            if judged.rules & rules:
-                self.convicted.pop()
-                self._keep(self._convict(recorded, judged))
+            recorded, judged = self._look(shrinking.run(example)[0])
+            if judged.rules & kept.rules and self._weigh(recorded, judged) is not None:
+                self._replace(kept)
                 break
+        for doubt in self.seen_once[doubts:]:  # the run that was to be made smaller did repeat
+            record.remove(doubt.schedule)
+        del self.seen_once[doubts:]
         return shrinking.runs
 
-    def judge(self, run: Run) -> Convicted | None:
-        """Record a finished run, judge it, and count what it witnessed."""
-        recorded, judged = self._judge(run)
-        return self._convict(recorded, judged) if judged.findings else None
+    def _replace(self, kept: Convicted) -> None:
+        """What was kept last takes the place, and the name, of what was kept before."""
+        smaller = self.convicted.pop()
+        record.rename(smaller.schedule, kept.schedule)
+        self.convicted[-1] = evolve(smaller, schedule=kept.schedule)
 
-    def _judge(self, run: Run) -> tuple[Recorded, Judged]:
+    def judge(self, run: Run) -> Convicted | None:
+        """Record a finished run, judge it, and count what it witnessed; keep it if it is illegal,
+        and that is a fact, or repeats."""
+        return self._weigh(*self._look(run))
+
+    def machine_judge(self, run: Run) -> frozenset[str]:
+        """For Hypothesis: the rules that a run broke, as facts or again when it was repeated."""
+        convicted = self.judge(run)
+        return convicted.rules if convicted is not None else frozenset()
+
+    def look(self, run: Run) -> Judged:
+        """Record a finished run and judge it; nothing is kept, and it is not repeated."""
+        return self._look(run)[1]
+
+    def keep(self, run: Run, findings: Sequence[Finding]) -> Convicted:
+        """Keep a finished run for these findings, which are facts or have been repeated."""
+        self.convicted.append(self._save(record.close(run), findings, self._next("violation")))
+        return self.convicted[-1]
+
+    def _look(self, run: Run, *, counts: bool = True) -> tuple[Recorded, Judged]:
+        """Record a run and judge it. A repetition ``counts`` for nothing that is witnessed."""
         recorded = record.close(run, seed=self.seed)
         record.write(recorded, self.out, "current")
         if run.disturbed is not None:
             self.disturbed.append(run.disturbed)
-            self.progress()
             return recorded, NOT_JUDGED
         judged = recorded.judged()
-        self.witness.take(run)
+        if counts:
+            self.witness.take(run)
         self.not_judged.update(judged.not_judged)
-        self.progress()
         if judged.disagreement is not None:
-            self._save(recorded, judged, f"disagreement-{len(self.disagreements) + 1}")
+            self._save(recorded, judged.findings, self._next("disagreement"))
             self.disagreements.append(judged.disagreement)
         return recorded, judged
 
-    def _convict(self, recorded: Recorded, judged: Judged) -> Convicted:
-        """Saved under the name of the next that is kept: what is not kept is overwritten."""
-        return self._save(recorded, judged, f"violation-{len(self.convicted) + 1}")
+    def _weigh(self, recorded: Recorded, judged: Judged) -> Convicted | None:
+        """Keep a run that broke a rule: at once what is a fact, the rest when it was illegal again.
 
-    def machine_judge(self, run: Run) -> frozenset[str]:
-        """For Hypothesis: judge, and remember the shortest conviction. The rules that it broke."""
-        recorded, judged = self._judge(run)
-        if judged.findings and len(run.steps) <= self._fewest_steps:
-            self._fewest_steps = len(run.steps)
-            self._shortest = self._convict(recorded, judged)
-        return judged.rules
-
-    def keep_shortest(self) -> None:
-        """Keep the shortest of what was found with Hypothesis, if it was anything."""
-        self._keep(self._shortest)
-
-    def _keep(self, convicted: Convicted | None) -> bool:
-        if convicted is not None:
+        What did not repeat is told as such. Until it is decided it counts as seen once, so that
+        whatever ends this in the middle ends in that.
+        """
+        facts = tuple(finding for finding in judged.findings if finding.fact)
+        others = tuple(finding for finding in judged.findings if not finding.fact)
+        convicted = None
+        if facts:
+            convicted = self._save(recorded, facts, self._next("violation"))
             self.convicted.append(convicted)
-        return convicted is None
+        if others:
+            doubtful = convicted or self._save(recorded, others, self._next("seen-once"))
+            doubt = SeenOnce(
+                _rules(others), doubtful.scenario, doubtful.schedule, named=doubtful.named
+            )
+            self.seen_once.append(doubt)
+            self.progress()
+            repetition = self._repeat(recorded, doubt)
+            convicted = self._decide(recorded, judged, repetition, convicted, doubt)
+        else:
+            self.progress()
+        return convicted
 
-    def _save(self, recorded: Recorded, judged: Judged, name: str) -> Convicted:
-        rules = ", ".join(sorted(judged.rules))
+    def _repeat(self, recorded: Recorded, doubt: SeenOnce) -> Repetition:
+        def judge(run: Run) -> frozenset[str]:
+            judged = self._look(run, counts=False)[1]
+            self.progress()
+            return judged.rules
+
+        saved = record.read_schedule(doubt.schedule.read_bytes())
+        return repeat(self.stage, saved, recorded.run, frozenset(doubt.rules), judge)
+
+    def _decide(
+        self,
+        recorded: Recorded,
+        judged: Judged,
+        repetition: Repetition,
+        convicted: Convicted | None,
+        doubt: SeenOnce,
+    ) -> Convicted | None:
+        """Tell of the rules that were broken again as of violations, and of the others that they
+        were not. ``convicted`` is kept already, for facts."""
+        again = frozenset(rule for rule in doubt.rules if repetition.illegal[rule])
+        told = tuple(
+            finding if finding.fact else evolve(finding, repeated=repetition.of(finding.rule))
+            for finding in judged.findings
+            if finding.fact or finding.rule in again
+        )
+        self.seen_once.remove(doubt)
+        if missed := tuple(rule for rule in doubt.rules if rule not in again):
+            self.seen_once.append(evolve(doubt, rules=missed, how=repetition.words))
+        if convicted is not None:
+            self.convicted.remove(convicted)
+            name = record.name_of(convicted.schedule)
+        elif again:
+            name = self._next("violation")
+        else:
+            return None
+        self.convicted.append(self._save(recorded, told, name))
+        if convicted is None:
+            self._take_place(doubt)
+        return self.convicted[-1]
+
+    def _take_place(self, doubt: SeenOnce) -> None:
+        """What has become a violation is not seen once: its files have another name now."""
+        record.remove(doubt.schedule)
+        now = self.convicted[-1].schedule
+        self.seen_once[:] = [
+            evolve(each, schedule=now) if each.schedule == doubt.schedule else each
+            for each in self.seen_once
+        ]
+
+    def _next(self, kind: str) -> str:
+        self.numbers[kind] += 1
+        return f"{kind}-{self.numbers[kind]}"
+
+    def _save(self, recorded: Recorded, findings: Sequence[Finding], name: str) -> Convicted:
+        rules = ", ".join(sorted({finding.rule for finding in findings}))
         kept = evolve(recorded, schedule=evolve(recorded.schedule, verdict=rules))
         path = record.write(kept, self.out, name)
         timeline = tuple(record.timeline(kept))
-        story = tell(kept.schedule, kept.history, judged.findings) if judged.findings else None
-        name = recorded.schedule.scenario.name
+        story = tell(kept.schedule, kept.history, findings) if findings else None
+        scenario = recorded.schedule.scenario.name
         string, named = pack(kept.schedule), self._named()
-        return Convicted(judged.findings, timeline, path, name, story, string, named)
+        return Convicted(tuple(findings), timeline, path, scenario, story, string, named)
 
     def _named(self) -> str:
         implementation = self.stage.implementation
@@ -273,6 +350,11 @@ class Campaign:
 
     def reasons(self) -> Iterator[str]:
         """Why this cannot pass, though nothing illegal was found."""
+        yield from map(str, self.seen_once)
+        yield from self.other_reasons()
+
+    def other_reasons(self) -> Iterator[str]:
+        """Those of them that are no doubts about single runs."""
         for words in self.disagreements:
             yield f"the judges disagree, which is a fault of lastseat: {words}"
         if self.disturbed:
@@ -282,3 +364,8 @@ class Campaign:
         if self.diverged:
             yield f"{self.diverged} schedules could not be brought about again"
         yield from sorted(self.not_judged)
+
+
+def _rules(findings: Sequence[Finding]) -> tuple[str, ...]:
+    """Each once, in their order."""
+    return tuple(dict.fromkeys(finding.rule for finding in findings))

@@ -169,10 +169,11 @@ def _outage(outage: Outage) -> Case:
 def _hypothesis(examples: int) -> Case:
     def run(venue: Venue, found: Found) -> None:
         with venue.campaign("hypothesis", found) as drawn:
-            try:
-                machine.drive(drawn.stage, drawn.machine_judge, examples=examples, seed=venue.seed)
-            finally:
-                drawn.keep_shortest()
+            illegal = machine.drive(
+                drawn.stage, drawn.machine_judge, examples=examples, seed=venue.seed
+            )
+            if illegal is not None:
+                drawn.make_small(illegal.run, illegal.steps)
         found.did = f"{found.witness.runs} examples, seed {venue.seed}"
 
     why = "scenarios, schedules and faults that nobody wrote down"

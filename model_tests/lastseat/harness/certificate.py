@@ -44,7 +44,7 @@ class Certificate:
             yield "it was interrupted"
         if seen.remaining:
             yield f"{seen.remaining} prefixes were not run"
-        yield from dict.fromkeys(self.found.reasons)
+        yield from dict.fromkeys(self.found.doubts)
 
     def not_covered(self) -> Iterator[str]:
         """What nobody may conclude from it."""

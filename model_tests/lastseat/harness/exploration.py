@@ -103,7 +103,7 @@ def explore(
             begun[hands.submit(partial(run_one, scenario, task, case, twice))] = task
         if not hands.pending:
             break
-        number, ran = hands.finished()
+        number, ran = _finished(hands, found)
         task = begun.pop(number)
         _count(coverage, ran)
         found.add(ran.found)
@@ -120,6 +120,16 @@ def explore(
         found.reasons.append(f"{coverage.diverged} schedules could not be brought about again")
     if coverage.not_repeated:
         found.reasons.append(f"{coverage.not_repeated} schedules did not repeat themselves")
+
+
+def _finished(hands: Hands, found: Found) -> tuple[int, Ran]:
+    """What is interrupted in this process has not handed over what it has kept."""
+    try:
+        return hands.finished()
+    except BaseException:
+        if isinstance(hands, Own):
+            found.add_missing(hands.venue.found)
+        raise
 
 
 def _count(coverage: Coverage, ran: Ran) -> None:
@@ -140,7 +150,7 @@ def run_one(scenario: Scenario, task: Task, case: str, twice: bool, venue: Venue
         for run in undisturbed(lambda: Run(campaign.stage, scenario)):
             trace = run_task(run, task)
             run.finish()
-        campaign.judge_and_keep(run)
+        campaign.judge(run)
         ended = ending(run)
         repeated = not twice or _repeats(run, campaign.stage, scenario, ended)
     return Ran(trace, ended, found, venue.commits, repeated)

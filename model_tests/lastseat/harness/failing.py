@@ -5,6 +5,8 @@ They run on servers of our own, whatever server the other cases use: nobody's ow
 
 from __future__ import annotations
 
+from attrs import evolve
+
 from lastseat.harness.campaign import Convicted
 from lastseat.harness.judge.verdict import finding_of
 from lastseat.harness.load.outage_trials import server_faults
@@ -35,10 +37,12 @@ def soaked(venue: Venue, found: Found) -> None:
 
 
 def _take(name: str, trial: Trial, found: Found) -> None:
+    """Only facts convict: what clients that run freely have come to cannot be repeated."""
     found.reasons.extend(f"{name}: {reason}" for reason in trial.reasons)
-    if trial.checked is None:
-        return
-    found.reasons.extend(f"{name}: {words}" for words in trial.checked.undecided)
-    findings = tuple(map(finding_of, trial.checked.judgement.violations))
-    if findings:
+    if trial.seen_once is not None:
+        found.seen_once.append(evolve(trial.seen_once, scenario=name))
+    if trial.checked is not None:
+        found.reasons.extend(f"{name}: {words}" for words in trial.checked.undecided)
+    if trial.facts:
+        findings = tuple(map(finding_of, trial.facts))
         found.convicted.append(Convicted(findings, (), trial.path, name))

@@ -131,7 +131,7 @@ def hunt(numbers: Sequence[int], seed: int, end: float, venue: Venue) -> Hunted:
         hunted.commits = venue.commits
         for number in numbers:
             run = _run(number, seed, campaign, hunted)
-            if not campaign.judge_and_keep(run):
+            if campaign.judge(run) is not None:
                 hunted.shrunk_in = campaign.make_small(run)
                 break
             if time.monotonic() > end:

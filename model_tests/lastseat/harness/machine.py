@@ -2,18 +2,17 @@
 
 Every rule is one decision. After every decision the database is compared with the model, and every
 answer must be legal; when the steps are over, the clients finish, doubt is resolved and the whole
-history is judged. What fails is shrunk to few steps, and recorded like any other run.
+history is judged.
 """
 
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import hypothesis
-from attrs import define
+from attrs import define, frozen
 from hypothesis import HealthCheck, Phase, Verbosity, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Flaky
@@ -32,8 +31,7 @@ from lastseat.harness.repetition import undisturbed
 from lastseat.harness.run import Run
 from lastseat.harness.scenario import CLIENTS, Scenario
 from lastseat.harness.schedule.decision import START, Decision, Step
-from lastseat.harness.schedule.shrink import shrink
-from lastseat.harness.script import Move, act, script_of, without_attempts
+from lastseat.harness.script import act, script_of, without_attempts
 from lastseat.harness.stage import Stage
 from lastseat.spec.vocabulary import Request
 
@@ -53,12 +51,20 @@ class _Stop(BaseException):
         self.error = error
 
 
-class _Found(BaseException):
-    """The judges object to a run, of which so many steps were drawn."""
+@frozen
+class Illegal:
+    """A run that the judges object to, and how many of its first steps were drawn."""
 
-    def __init__(self, run: Run, steps: int, rules: frozenset[str]) -> None:
+    run: Run
+    steps: int
+
+
+class _Found(BaseException):
+    """Ends the search: the judges object to a run."""
+
+    def __init__(self, illegal: Illegal) -> None:
         super().__init__()
-        self.run, self.steps, self.rules = run, steps, rules
+        self.illegal = illegal
 
 
 @contextlib.contextmanager
@@ -229,7 +235,7 @@ class BookingMachine(RuleBasedStateMachine):
                 steps = self._make_again(self.run.steps[:steps])
             rules = type(self).judge(self.run)
         if rules:
-            raise _Found(self.run, steps, rules)
+            raise _Found(Illegal(self.run, steps))
 
     def _make_again(self, steps: Sequence[Step]) -> int:
         """Put an undisturbed run of the same moves in the run's place; how many were made."""
@@ -243,29 +249,26 @@ class BookingMachine(RuleBasedStateMachine):
         return made
 
 
-def drive(
-    stage: Stage, judge: Judge, *, examples: int, seed: int, shrink_seconds: float = 10.0
-) -> None:
-    """Run so many examples, or until one is illegal, which is shrunk for some seconds.
+def drive(stage: Stage, judge: Judge, *, examples: int, seed: int) -> Illegal | None:
+    """Run so many examples, or until one is illegal, which is returned.
 
-    The judge sees all of them; the shortest illegal one comes last. Of several clients that wait
-    for one lock the server chooses who is next. Where it chose otherwise than in an earlier example
-    that began alike, Hypothesis can no longer use what it has learned, and begins anew.
+    Of several clients that wait for one lock the server chooses who is next. Where it chose
+    otherwise than in an earlier example that began alike, Hypothesis can no longer use what it has
+    learned, and begins anew.
     """
     count = _Count(judge)
     try:
         for restart in range(examples):
             with contextlib.suppress(Flaky):
                 _search(stage, count, examples - count.judged, seed + restart)
-                return
+                break
             if count.judged >= examples:
-                return
+                break
     except _Found as found:
-        script = script_of(found.run, found.run.steps[: found.steps])
-        again = _Again(stage, judge, found.run.scenario, found.rules)
-        shrink(script, again, _stopwatch(shrink_seconds))
+        return found.illegal
     except _Stop as stop:
         raise stop.error from None
+    return None
 
 
 @define
@@ -295,25 +298,3 @@ def _search(stage: Stage, judge: Judge, examples: int, seed: int) -> None:
             suppress_health_check=list(HealthCheck),
         ),
     )
-
-
-@define
-class _Again:
-    """Runs scripts; those fail that break one of the rules that the first one broke."""
-
-    stage: Stage
-    judge: Judge
-    scenario: Scenario
-    rules: frozenset[str]
-
-    def __call__(self, script: Sequence[Move]) -> Sequence[Move] | None:
-        run = Run(self.stage, without_attempts(self.scenario))
-        made = act(run, script)
-        aftermath(run)
-        run.finish()
-        return made if self.judge(run) & self.rules else None
-
-
-def _stopwatch(seconds: float) -> Callable[[], bool]:
-    end = time.monotonic() + seconds
-    return lambda: time.monotonic() > end

@@ -108,7 +108,7 @@ def _named(given: object) -> Implementation:
 def _words(result: Result) -> Iterator[str]:
     for convicted in result.found.convicted:
         yield from explained(convicted)
-    for reason in result.found.reasons:
+    for reason in result.found.doubts:
         yield f"inconclusive: {reason}"
 
 

@@ -144,9 +144,26 @@ def _put(path: Path, data: bytes) -> None:
         file.truncate()
 
 
+def name_of(schedule: Path) -> str:
+    """The name under which a schedule and its history were saved."""
+    return schedule.name.removesuffix(".schedule.json")
+
+
 def history_of(schedule: Path) -> Path:
     """The file of the history that was saved with a schedule."""
-    return schedule.with_name(schedule.name.removesuffix(".schedule.json") + ".history.jsonl")
+    return schedule.with_name(f"{name_of(schedule)}.history.jsonl")
+
+
+def rename(schedule: Path, to: Path) -> None:
+    """Give a saved schedule, and its history, another name; what had that name is replaced."""
+    schedule.replace(to)
+    history_of(schedule).replace(history_of(to))
+
+
+def remove(schedule: Path) -> None:
+    """Remove a saved schedule and its history."""
+    schedule.unlink()
+    history_of(schedule).unlink()
 
 
 def to_json(schedule: Schedule) -> dict[str, Any]:

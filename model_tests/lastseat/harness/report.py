@@ -158,6 +158,7 @@ def show_conviction(convicted: Convicted, console: Console) -> None:
         console.print(f"  [bold]{escape(finding.rule)}[/]{escape(who)}")
         console.print(_folded("    promised: ", finding.sentence))
         console.print(_folded("    seen:     ", finding.words))
+        console.print(_folded("    proof:    ", finding.proof))
     if convicted.timeline:
         console.print("  what happened:")
     for line in convicted.timeline[:_TIMELINE]:

@@ -18,6 +18,7 @@ from hypothesis.configuration import set_hypothesis_home_dir
 
 from lastseat.harness.campaign import Convicted
 from lastseat.harness.cases import PROFILES, Case, cases
+from lastseat.harness.confirmation import SeenOnce
 from lastseat.harness.implementations.client import Implementation
 from lastseat.harness.postgres import open_target
 from lastseat.harness.venue import Found, Venue
@@ -59,10 +60,12 @@ class Desk:
 
 @frozen
 class RunDone:
-    """One more run was judged; these violations were found since the last time."""
+    """One more run was judged; these violations were found since the last time, and this is what
+    is in doubt by now."""
 
     case: str
     convicted: tuple[Convicted, ...]
+    seen_once: tuple[SeenOnce, ...] = ()
 
 
 @frozen
@@ -88,15 +91,19 @@ class _Worker:
     def run(self, case: str) -> Came:
         """Run the case of this id."""
         self._case, self._found, self._told = case, Found(), 0
+        self.venue.found = self._found
         began = time.monotonic()
         error = attempt_case(self.cases[case], self.venue, self._found)
         return Came(self._found, error, time.monotonic() - began)
 
     def run_done(self) -> None:
         """Tell it, and with it what it may be too late to tell when the case has ended."""
-        news = tuple(self._found.convicted[self._told :])
+        known = Found()
+        known.add_missing(self._found)
+        known.add_missing(self.venue.found)
+        news = tuple(known.convicted[self._told :])
         self._told += len(news)
-        self.tell(RunDone(self._case, news))
+        self.tell(RunDone(self._case, news, tuple(known.seen_once)))
 
 
 def _run(case: str, worker: _Worker) -> Came:
@@ -120,8 +127,10 @@ class Together:
 
     def heard(self, news: RunDone) -> None:
         """A worker tells something."""
-        if news.convicted:
-            self._early.setdefault(news.case, Found()).convicted.extend(news.convicted)
+        if news.convicted or news.seen_once or news.case in self._early:
+            early = self._early.setdefault(news.case, Found())
+            early.convicted.extend(news.convicted)
+            early.seen_once[:] = news.seen_once
         self.watcher.run_done()
 
     def took(self, case: Case, came: Came) -> Result:

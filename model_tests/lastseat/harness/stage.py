@@ -153,7 +153,8 @@ class Stage:
 
     def restart(self, name: str) -> None:
         """End a client that hangs; the next run gets a new one."""
-        self._clients.pop(name).kill()
+        if name in self._clients:
+            self._clients.pop(name).kill()
         self._deadlines.pop(name, None)
 
     def declare(self, resource_id: str, capacity: int) -> None:

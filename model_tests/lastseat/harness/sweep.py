@@ -27,7 +27,7 @@ from lastseat.harness.stage import DEADLINE_MS, Stage
 
 HASTE_MS = 150
 """What a client is given at least that is to be met by silence."""
-_LONGEST_HASTE_MS = 2400
+LONGEST_HASTE_MS = 2400
 _USUAL_TIMES = 4
 """So many times what attempts take on this machine it is given."""
 
@@ -155,10 +155,10 @@ class Sweep:
             deadlines = dict.fromkeys(position.hasty, haste)
             run = Run(self.stage, evolve(self.scenario, deadlines=deadlines), notes_faults=True)
             came_about = self._run(run, position)
-            hurried = haste < _LONGEST_HASTE_MS and any(map(_hurried, run.attempts))
-            if came_about and run.disturbed is None and not hurried:
+            too_short = haste < LONGEST_HASTE_MS and any(map(hurried, run.attempts))
+            if came_about and run.disturbed is None and not too_short:
                 return run
-            haste = min(haste * (4 if hurried else 2), _LONGEST_HASTE_MS)
+            haste = min(haste * (4 if too_short else 2), LONGEST_HASTE_MS)
             # Where the places were found everybody's connections were new. On older ones some
             # drivers say less: what they have prepared.
             self.stage.renew(self.scenario.attempts)
@@ -182,12 +182,12 @@ class Sweep:
         connects anew for each other one."""
         usual_ms = 1000 * statistics.median(self.stage.lately or [0])
         haste = HASTE_MS
-        while haste < min(_USUAL_TIMES * usual_ms, _LONGEST_HASTE_MS):
+        while haste < min(_USUAL_TIMES * usual_ms, LONGEST_HASTE_MS):
             haste *= 2
         return haste
 
 
-def _hurried(attempt: Attempt) -> bool:
+def hurried(attempt: Attempt) -> bool:
     """Whether a short deadline has ended it that was meant for another attempt."""
     return attempt.out_of_time and not attempt.silenced and attempt.given * 1000 < DEADLINE_MS
 

@@ -38,7 +38,7 @@ class Result:
             return Verdict.VIOLATION
         if self.error is not None:
             return Verdict.ERROR
-        return Verdict.INCONCLUSIVE if self.found.reasons or not self.whole else Verdict.PASS
+        return Verdict.INCONCLUSIVE if self.found.doubts or not self.whole else Verdict.PASS
 
     @property
     def failed_as_known(self) -> bool:
@@ -94,7 +94,7 @@ class Verification:
     @property
     def reasons(self) -> list[str]:
         """Why it cannot pass although nothing illegal was found."""
-        said = [reason for result in self._news() for reason in result.found.reasons]
+        said = [reason for result in self._news() for reason in result.found.doubts]
         if self.ended_early:
             said.append(f"it ended early: {self.ended_early}")
         elif not self.finished and not self.errors:

@@ -21,7 +21,7 @@ from lastseat.harness.mistakes import Interrupted
 from lastseat.harness.postgres import open_where_commits_meet
 from lastseat.harness.scenario import SCENARIOS, Scenario, named
 from lastseat.harness.schedule.coverage import Coverage
-from lastseat.harness.venue import Found, Venue, venue_for_worker
+from lastseat.harness.venue import Found, Heard, Venue, venue_for_worker
 from lastseat.harness.verdict import Verdict
 from lastseat.harness.workers import Crew
 
@@ -68,14 +68,15 @@ def _run(args: argparse.Namespace) -> Verdict:
     if args.list or args.scenario is None:
         return list_scenarios()
     scenario, implementation = named(args.scenario), shared.implementation(args)
-    out, found, coverage = shared.out_folder(args), Found(), Coverage()
+    out, found, coverage, heard = shared.out_folder(args), Found(), Coverage(), Heard()
     try:
         if args.no_reduction or args.preemptions is not None:
             _all(args, scenario, implementation, out, found, coverage)
         else:
-            _classes(args, scenario, implementation, out, found, coverage)
+            _classes(args, scenario, implementation, out, found, coverage, heard)
     except KeyboardInterrupt:
         coverage.interrupted = True
+        heard.broken_off(found)
     return _told(args, scenario, out, found, coverage)
 
 
@@ -101,14 +102,16 @@ def _classes(
     out: Path,
     found: Found,
     coverage: Coverage,
+    heard: Heard,
 ) -> None:
+    """One schedule of each class, by as many workers as pay off."""
     workers = args.workers or (1 if args.dsn or _few(scenario) else os.cpu_count() or 1)
     with contextlib.ExitStack() as stack:
         target = stack.enter_context(open_where_commits_meet(args.dsn))
         if workers > 1:
             dsn = target.for_others()
             setup = partial(venue_for_worker, implementation, dsn, out, args.in_process)
-            crew: Crew[Venue, Ran] = Crew(workers, setup)
+            crew: Crew[Venue, Ran] = Crew(workers, setup, heard)
             hands: Crew[Venue, Ran] | Own[Ran] = stack.enter_context(crew)
         else:
             own = Venue(implementation, target, out, in_process=args.in_process)
@@ -138,7 +141,7 @@ def _told(
     args: argparse.Namespace, scenario: Scenario, out: Path, found: Found, coverage: Coverage
 ) -> Verdict:
     console = shared.console()
-    found.convicted[:] = [shared.kept_in(out, convicted) for convicted in found.convicted]
+    shared.gather(out, found)
     bound = args.preemptions
     scope = (
         f"every schedule of at most {bound} preemptions"

@@ -21,7 +21,7 @@ from lastseat.harness.hunting import Hunted, hunt
 from lastseat.harness.mistakes import Interrupted
 from lastseat.harness.postgres import open_where_commits_meet
 from lastseat.harness.terminal import escape
-from lastseat.harness.venue import Venue, venue_for_worker
+from lastseat.harness.venue import Heard, Venue, venue_for_worker
 from lastseat.harness.verdict import Verdict
 from lastseat.harness.workers import Crew
 
@@ -50,26 +50,27 @@ def add(commands: shared.Commands[argparse.ArgumentParser]) -> None:
 def _run(args: argparse.Namespace) -> Verdict:
     out, hunted = shared.out_folder(args), Hunted()
     seed = args.seed if args.seed is not None else time.time_ns() % 1_000_000
-    began, interrupted = time.monotonic(), False
+    began, interrupted, heard = time.monotonic(), False, Heard()
     try:
-        _hunt(args, seed, out, hunted)
+        _hunt(args, seed, out, hunted, heard)
     except KeyboardInterrupt:
         interrupted = True
+        heard.broken_off(hunted.found)
     _tell(args, seed, time.monotonic() - began, out, hunted)
     if interrupted:
         raise Interrupted(violated=bool(hunted.found.convicted))
     if hunted.found.convicted:
         return Verdict.VIOLATION
-    return Verdict.INCONCLUSIVE if hunted.found.reasons else Verdict.PASS
+    return Verdict.INCONCLUSIVE if hunted.found.doubts else Verdict.PASS
 
 
-def _hunt(args: argparse.Namespace, seed: int, out: Path, hunted: Hunted) -> None:
+def _hunt(args: argparse.Namespace, seed: int, out: Path, hunted: Hunted, heard: Heard) -> None:
     implementation = shared.implementation(args)
     workers = args.workers or os.cpu_count() or 1
     with contextlib.ExitStack() as stack:
         target = stack.enter_context(open_where_commits_meet(args.dsn))
         setup = partial(venue_for_worker, implementation, target.for_others(), out, args.in_process)
-        crew: Crew[Venue, Hunted] = stack.enter_context(Crew(workers, setup))
+        crew: Crew[Venue, Hunted] = stack.enter_context(Crew(workers, setup, heard))
         end = time.monotonic() + 60 * args.minutes
         for first in itertools.count(step=_AT_ONCE):
             while not crew.idle:
@@ -84,6 +85,7 @@ def _hunt(args: argparse.Namespace, seed: int, out: Path, hunted: Hunted) -> Non
 def _tell(args: argparse.Namespace, seed: int, seconds: float, out: Path, hunted: Hunted) -> None:
     console = shared.console()
     found = hunted.found
+    shared.gather(out, found)
     ended = "violation" if found.convicted else "budget spent"
     data: dict[str, Any] = {
         "format": FORMAT,
@@ -100,10 +102,9 @@ def _tell(args: argparse.Namespace, seed: int, seconds: float, out: Path, hunted
         "commits": hunted.commits,
         "lock_waits": found.witness.contention,
         "answers": {str(answer): count for answer, count in found.witness.answers.items()},
-        "reasons": list(dict.fromkeys(found.reasons)),
+        "reasons": list(dict.fromkeys(found.doubts)),
     }
     out.mkdir(parents=True, exist_ok=True)
-    found.convicted[:] = [shared.kept_in(out, convicted) for convicted in found.convicted]
     (out / "hunt.json").write_bytes(msgspec.json.format(msgspec.json.encode(data)))
     speed = hunted.runs / seconds
     lines = [

@@ -134,6 +134,9 @@ def _summary(fates: Sequence[Fate], asked: int) -> Iterator[str]:
     yield f"convicted: {len(convicted)} of {len(wrong)} that are wrong"
     if right := [fate for fate in fates if not fate.wrong]:
         yield f"not convicted: {sum(not f.convicted for f in right)} of {len(right)} that are right"
+    repeated = sum(fate.by_repetition for fate in convicted)
+    yield f"convicted by facts: {len(convicted) - repeated}; by what was repeated: {repeated}"
+    yield f"runs that broke a rule and did not do so again: {sum(f.not_repeated for f in fates)}"
     stressed = [fate for fate in convicted if fate.stressed is not None]
     if stressed:
         too = sum(bool(fate.stressed and fate.stressed.rules) for fate in stressed)

@@ -68,8 +68,7 @@ def _line(tried: Tried) -> str:
     if tried.trial is not None and not tried.applies and tried.verdict is Verdict.PASS:
         head = "no place"
     lines = [f"  {tried.outage.name:<28} {head:<12} {tried.seconds:5.1f} s  {escape(tried.words)}"]
-    checked = tried.trial and tried.trial.checked
-    violations = checked.judgement.violations[:SHOWN] if checked else ()
+    violations = tried.trial.facts[:SHOWN] if tried.trial is not None else ()
     lines += [f"    [red]VIOLATION[/] of {escape(str(violation))}" for violation in violations]
     if tried.trial is not None and tried.verdict is Verdict.VIOLATION:
         lines.append(f"    judge it again: lastseat check {escape(str(tried.trial.path))}")

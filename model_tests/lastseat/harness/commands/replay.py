@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+from attrs import evolve
 
 from lastseat.harness import record, report, shell
 from lastseat.harness.campaign import Campaign
 from lastseat.harness.commands import shared
+from lastseat.harness.confirmation import Repetition
 from lastseat.harness.documents.keep import show
 from lastseat.harness.implementations.client import Implementation
+from lastseat.harness.judge.verdict import Finding, Judged, Repeated
 from lastseat.harness.mistakes import Mistake
 from lastseat.harness.paste import PREFIX, unpack
 from lastseat.harness.postgres import open_where_commits_meet
@@ -90,11 +95,10 @@ def _run(args: argparse.Namespace) -> Verdict:
     ):
         if any(step.decision.move == FINISH for step in schedule.steps):
             ready.hold_commits()
-        campaign = Campaign(ready, out)
-        campaign.warm_up(warm_up(names))
+        Campaign(ready, out / "warm-up").warm_up(warm_up(names))
         if args.attach:
             shared.attach(implementation)({name: ready.client(name) for name in names})
-        return _replay(schedule, campaign, args.times, shrink=args.shrink)
+        return _replay(schedule, Campaign(ready, out), args.times, shrink=args.shrink)
 
 
 def _read(given: str) -> Schedule:
@@ -134,7 +138,7 @@ def _made_again(run: Run, schedule: Schedule) -> Diverged | None:
 def _replay(schedule: Schedule, campaign: Campaign, times: int, *, shrink: bool) -> Verdict:
     """So many times; tells how often it came about, and what was illegal."""
     console = shared.console()
-    hits, illegal = 0, 0
+    came, illegal = Repetition(), list[tuple[Run, Judged]]()
     for number in range(1, times + 1):
         diverged = None
         for run in undisturbed(lambda: Run(campaign.stage, schedule.scenario)):
@@ -142,17 +146,44 @@ def _replay(schedule: Schedule, campaign: Campaign, times: int, *, shrink: bool)
             run.finish()
         if diverged is not None:
             console.print(f"time {number}: diverged: {escape(str(diverged))}")
+            campaign.stage.renew(schedule.scenario.attempts)  # on new ones it may come about
             continue
-        hits += 1
-        illegal += not campaign.judge_and_keep(run)
-        if illegal == 1 and shrink:
+        came.runs += 1
+        judged = campaign.look(run)
+        came.illegal.update(judged.rules)
+        if judged.findings:
+            illegal.append((run, judged))
+    console.print(
+        f"{came.runs} of {times} times every step came about as recorded; {len(illegal)} illegal"
+    )
+    for run, findings in _proved(schedule, came, illegal):
+        convicted = campaign.keep(run, findings)
+        if shrink:
             console.print(f"made smaller in {campaign.make_small(run)} runs")
-            break
-    console.print(f"{hits} of {number} times every step came about as recorded; {illegal} illegal")
-    for convicted in campaign.convicted[:1]:
+            convicted = campaign.convicted[-1]
         show(convicted)
         report.show_conviction(convicted, console)
         return Verdict.VIOLATION
+    for _, judged in illegal[:1]:
+        rules = ", ".join(sorted(judged.rules))
+        console.print(f"seen once, in {came.runs} runs: {escape(rules)}; that is no violation")
     for reason in campaign.reasons():
         console.print(escape(reason))
-    return campaign.verdict() if hits else Verdict.INCONCLUSIVE
+    return campaign.verdict() if came.runs and not illegal else Verdict.INCONCLUSIVE
+
+
+def _proved(
+    schedule: Schedule, came: Repetition, illegal: Iterable[tuple[Run, Judged]]
+) -> Iterator[tuple[Run, tuple[Finding, ...]]]:
+    """The runs with what may be told of them: facts, and what was illegal more than once. The run
+    that was saved counts, for the rules that it is said to have broken."""
+    saved = frozenset(schedule.verdict.split(", "))
+    for run, judged in illegal:
+        findings = []
+        for finding in judged.findings:
+            before = int(finding.rule in saved)
+            repeated = Repeated(before + came.illegal[finding.rule], before + came.runs)
+            if finding.fact or repeated.illegal > 1:
+                findings.append(evolve(finding, repeated=repeated))
+        if findings:
+            yield run, tuple(findings)

@@ -11,11 +11,11 @@ from pathlib import Path
 from attrs import evolve
 
 from lastseat.harness import record, results, shell
-from lastseat.harness.campaign import Convicted
 from lastseat.harness.implementations.client import Client, Implementation
 from lastseat.harness.plain import plain
 from lastseat.harness.registry import resolve
 from lastseat.harness.terminal import Terminal
+from lastseat.harness.venue import Found
 
 Commands = argparse._SubParsersAction  # noqa: SLF001 - argparse gives it no public name
 
@@ -101,17 +101,20 @@ def out_folder(args: argparse.Namespace) -> Path:
     return results.folder(args.command, args.out)
 
 
-def kept_in(out: Path, convicted: Convicted) -> Convicted:
-    """What a worker has saved in its own folder is what the user looks for in the folder above."""
-    if convicted.schedule.parent == out:
-        return convicted
-    number = next(n for n in itertools.count(1) if not _files(out, n)[0].exists())
-    schedule, history = _files(out, number)
-    convicted.schedule.rename(schedule)
-    record.history_of(convicted.schedule).rename(history)
-    return evolve(convicted, schedule=schedule)
+def gather(out: Path, found: Found) -> None:
+    """What workers have saved in their own folders is what the user looks for in the one above."""
+    elsewhere = sorted(file for file in found.files() if file.parent != out)
+    moved = {file: _moved(file, out) for file in elsewhere}
+    for number, convicted in enumerate(found.convicted):
+        file = moved.get(convicted.schedule, convicted.schedule)
+        found.convicted[number] = evolve(convicted, schedule=file)
+    for number, seen in enumerate(found.seen_once):
+        found.seen_once[number] = evolve(seen, schedule=moved.get(seen.schedule, seen.schedule))
 
 
-def _files(folder: Path, number: int) -> tuple[Path, Path]:
-    schedule = folder / f"violation-{number}.schedule.json"
-    return schedule, record.history_of(schedule)
+def _moved(schedule: Path, out: Path) -> Path:
+    kind = record.name_of(schedule).rpartition("-")[0]
+    names = (out / f"{kind}-{number}.schedule.json" for number in itertools.count(1))
+    free = next(path for path in names if not path.exists())
+    record.rename(schedule, free)
+    return free

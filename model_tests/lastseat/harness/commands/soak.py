@@ -84,14 +84,14 @@ def show(trial: Trial, console: Console) -> None:
     if trial.checked is not None:
         checked = trial.checked
         console.print(", ".join(f"{count:,} {answer}" for answer, count in checked.answers.items()))
-        violations = checked.judgement.violations
+        violations = trial.facts
         for violation in violations[:SHOWN]:
             console.print(f"[red]VIOLATION[/] of {escape(str(violation))}")
         if len(violations) > SHOWN:
             console.print(f"and {len(violations) - SHOWN:,} more violations")
         for gap in checked.judgement.not_judged:
             console.print(f"not judged: {escape(gap)}")
-    for reason in trial.reasons:
+    for reason in trial.doubts:
         console.print(f"inconclusive: {escape(reason)}")
     console.print(f"history: {escape(str(trial.path))} (lastseat check judges it again)")
     console.print(f"verdict: [bold]{trial.verdict}[/]")

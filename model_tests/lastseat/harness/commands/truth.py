@@ -45,7 +45,7 @@ def _run(args: argparse.Namespace) -> Verdict:
         _show(table)
     if table.wrong:
         return Verdict.VIOLATION
-    return Verdict.INCONCLUSIVE if table.unseen else Verdict.PASS
+    return Verdict.INCONCLUSIVE if table.unseen or table.seen_once else Verdict.PASS
 
 
 def _show(table: Table) -> None:
@@ -57,5 +57,7 @@ def _show(table: Table) -> None:
         console.print(f"not what the contract implies: {cell}", style="bold red")
     if len(table.wrong) > _SHOWN:
         console.print(f"and so in {len(table.wrong) - _SHOWN} other places: see --json")
+    for cell in table.seen_once:
+        console.print(f"seen once, and not when it was repeated: {cell}")
     for cell in table.unseen:
         console.print(f"reached and not seen to fire: {cell.fault} at {cell.turn}")

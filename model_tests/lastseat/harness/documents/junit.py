@@ -47,7 +47,7 @@ def _tests(result: Verification) -> Iterator[Xml.Element]:
     yield from _left_out(result, result.deselected, "skipped", "deselected")
     yield from _left_out(result, result.not_run, "error", "it was not come to")
     whole = _element(result, WHOLE)
-    told = {reason for each in result.results for reason in each.found.reasons}
+    told = {reason for each in result.results for reason in each.found.doubts}
     if own := [reason for reason in result.reasons if reason not in told]:
         _add(whole, "error", own[0], own)
     yield whole
@@ -80,7 +80,7 @@ def _left_out(
 def _words(each: Result) -> list[str]:
     convicted = (line for one in each.found.convicted for line in explained(one))
     error = paragraph(each.error).split("\n") if each.error else []
-    return [*convicted, *error, *each.found.reasons]
+    return [*convicted, *error, *each.found.doubts]
 
 
 def _first(words: list[str]) -> str:
@@ -92,6 +92,7 @@ def explained(convicted: Convicted) -> Iterator[str]:
     for finding in convicted.findings:
         yield str(finding)
         yield f"  promised: {finding.sentence}"
+        yield f"  proof:    {finding.proof}"
     yield f"what happened in scenario {convicted.scenario}:"
     yield from convicted.timeline
     yield f"run it again: {convicted.again}"

@@ -9,6 +9,7 @@ from typing import Any
 
 from lastseat.harness.campaign import Convicted
 from lastseat.harness.cases import Case
+from lastseat.harness.confirmation import SeenOnce
 from lastseat.harness.report import conclusion
 from lastseat.harness.verify import Result, Verification
 
@@ -59,7 +60,8 @@ def _case(result: Result) -> dict[str, Any]:
         "did": found.did,
         "runs": found.witness.runs,
         "seconds": round(result.seconds, 3),
-        "reasons": list(found.reasons),
+        "reasons": found.doubts,
+        "seen_once": [_seen_once(each) for each in found.seen_once],
         "error": result.error,
         "violations": [_violation(convicted) for convicted in found.convicted],
     }
@@ -74,10 +76,23 @@ def _violation(convicted: Convicted) -> dict[str, Any]:
                 "promised": finding.sentence,
                 "seen": finding.words,
                 "attempts": list(finding.attempts),
+                "fact": finding.fact,
+                "illegal": finding.repeated.illegal if finding.repeated else 1,
+                "runs": finding.repeated.runs if finding.repeated else 1,
             }
             for finding in convicted.findings
         ],
         "schedule": str(convicted.schedule),
         "replay": convicted.again,
         "page": str(convicted.page) if convicted.story is not None else None,
+    }
+
+
+def _seen_once(seen: SeenOnce) -> dict[str, Any]:
+    return {
+        "scenario": seen.scenario,
+        "rules": list(seen.rules),
+        "how": seen.how,
+        "schedule": str(seen.schedule),
+        "replay": seen.again,
     }

@@ -51,7 +51,7 @@ class Tried:
         if self.trial is None:
             return f"unavailable, needs {self.why}"
         proofs = [struck.proof or "not seen to happen" for struck in self.trial.strikes]
-        return "; ".join([*proofs, *self.trial.reasons])
+        return "; ".join([*proofs, *self.trial.doubts])
 
 
 def server_faults(

@@ -14,6 +14,7 @@ from attrs import Factory, define, frozen
 
 from lastseat.harness.asking import Asking
 from lastseat.harness.check import Checked, check
+from lastseat.harness.confirmation import NOT_TO_BE_REPEATED, SeenOnce
 from lastseat.harness.judge.audit import Auditor
 from lastseat.harness.load.demand import Demand, Stock
 from lastseat.harness.load.load import Load
@@ -21,9 +22,10 @@ from lastseat.harness.load.recorder import Recorder
 from lastseat.harness.load.stand import GRACE_MS, Stand
 from lastseat.harness.outages import Outage, Site
 from lastseat.harness.outages.outage import until
-from lastseat.harness.verdict import Verdict, worst
+from lastseat.harness.verdict import Verdict
 from lastseat.spec.events import Evidence, Header
 from lastseat.spec.resource import Resource
+from lastseat.spec.rules import Violation
 from lastseat.spec.vocabulary import Answer, Outcome, Request
 
 _QUIET_CAPACITY = 10_000
@@ -67,10 +69,35 @@ class Trial:
     """In which clients were busy."""
 
     @property
+    def facts(self) -> tuple[Violation, ...]:
+        """The violations that committed states and answers prove. Only these count: what clients
+        that run freely have come to cannot be brought about again."""
+        return tuple(v for v in self._broken() if v.fact)
+
+    @property
+    def seen_once(self) -> SeenOnce | None:
+        """The rules that were broken otherwise, if any were."""
+        rules = tuple(dict.fromkeys(v.rule.value for v in self._broken() if not v.fact))
+        if not rules:
+            return None
+        return SeenOnce(rules, "what was recorded", self.path, NOT_TO_BE_REPEATED)
+
+    def _broken(self) -> Sequence[Violation]:
+        return self.checked.judgement.violations if self.checked is not None else ()
+
+    @property
+    def doubts(self) -> list[str]:
+        """All that stands against a pass, although nothing illegal was found."""
+        undecided = self.checked.undecided if self.checked is not None else ("nothing was judged",)
+        seen_once = [str(self.seen_once)] if self.seen_once is not None else []
+        return [*seen_once, *undecided, *self.reasons]
+
+    @property
     def verdict(self) -> Verdict:
         """A violation counts most."""
-        judged = [Verdict.INCONCLUSIVE] if self.checked is None else [self.checked.verdict]
-        return worst(*judged, *([Verdict.INCONCLUSIVE] if self.reasons else []))
+        if self.facts:
+            return Verdict.VIOLATION
+        return Verdict.INCONCLUSIVE if self.doubts else Verdict.PASS
 
     @property
     def rate(self) -> float:

@@ -41,6 +41,10 @@ class Fate:
     reasons: tuple[str, ...] = ()
     """Why it could not have passed."""
     error: str = ""
+    by_repetition: bool = False
+    """Whether what convicted it is no fact, and was illegal again when it was repeated."""
+    not_repeated: int = 0
+    """How many runs that broke a rule did not do so again: they convict nobody."""
     stressed: Stressed | None = None
 
     @property
@@ -133,11 +137,13 @@ def fate(
         bool(mutant.breaks),
         convicting.id if convicting is not None else None,
         rules,
-        bool(mutant.breaks & set(rules)) if mutant.breaks else not rules and not found.reasons,
+        bool(mutant.breaks & set(rules)) if mutant.breaks else not rules and not found.doubts,
         found.witness.runs,
         seconds,
-        tuple(dict.fromkeys(found.reasons)),
+        tuple(dict.fromkeys(found.doubts)),
         error,
+        bool(found.convicted) and not any(f.fact for c in found.convicted for f in c.findings),
+        len(found.seen_once),
         stressed,
     )
 

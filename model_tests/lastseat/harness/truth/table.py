@@ -11,11 +11,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from attrs import frozen
+from attrs import asdict, evolve, frozen
 
+from lastseat.harness import record
 from lastseat.harness.aftermath import LATE
 from lastseat.harness.attempts import Attempt
+from lastseat.harness.confirmation import repeat
 from lastseat.harness.faults import FAULTS, Arrives
+from lastseat.harness.judge.verdict import Repeated
 from lastseat.harness.run import Run
 from lastseat.harness.scenario import Scenario
 from lastseat.harness.schedule.decision import RELEASE, Decision
@@ -25,7 +28,7 @@ from lastseat.harness.sweep import Sweep
 from lastseat.harness.truth.implied import NoAnswer, Row, Where, implied
 from lastseat.spec.events import CommitSent
 from lastseat.spec.visibility import Does
-from lastseat.spec.vocabulary import Answer, Request
+from lastseat.spec.vocabulary import Answer, Outcome, Request
 
 ALONE = Scenario(
     "alone",
@@ -48,15 +51,32 @@ class Cell:
     legal: frozenset[Row]
     seen: bool
     """Did the fault fire?"""
+    repeated: Repeated | None = None
+    """Of one that is not right: in how many runs it was not."""
 
     @property
     def right(self) -> bool:
-        """Is it what the contract implies?"""
+        """Whether it is what the contract implies."""
         return self.row in self.legal
+
+    @property
+    def fact(self) -> bool:
+        """Whether the answer and the bookings contradict each other, whatever happened between."""
+        answer = self.row.answer
+        if not isinstance(answer, Answer):
+            return False
+        return not answer.in_doubt and (answer.outcome is Outcome.BOOKED) is not self.row.exists
+
+    @property
+    def proved(self) -> bool:
+        """Whether it is not right, and that is a fact or was so again when it was repeated."""
+        again = self.repeated is not None and self.repeated.illegal > 1
+        return not self.right and (self.fact or again)
 
     def __str__(self) -> str:
         among = " | ".join(sorted(map(str, self.legal)))
-        return f"{self.fault} at {self.turn}: {self.row}; implied is {among}"
+        proof = f"; {self.repeated}" if self.repeated is not None else "; a fact" * self.fact
+        return f"{self.fault} at {self.turn}: {self.row}; implied is {among}{proof}"
 
 
 @frozen
@@ -72,8 +92,13 @@ class Table:
 
     @property
     def wrong(self) -> tuple[Cell, ...]:
-        """What contradicts the contract."""
-        return tuple(cell for cell in self.cells if not cell.right)
+        """What contradicts the contract: a fact, or each time."""
+        return tuple(cell for cell in self.cells if cell.proved)
+
+    @property
+    def seen_once(self) -> tuple[Cell, ...]:
+        """What contradicted the contract once, and not when it was repeated."""
+        return tuple(cell for cell in self.cells if not cell.right and not cell.proved)
 
     @property
     def unseen(self) -> tuple[Cell, ...]:
@@ -90,7 +115,7 @@ def tabulate(stage: Stage, *faults: str) -> Table:
     """Run these faults (none named: all) at every turn of one attempt."""
     runs = Sweep(stage, ALONE, ending=_without_repeating).runs(*faults)
     turns = tuple(_numbered(_turns(next(runs))))
-    cells = [_cell(run, turns) for run in runs]
+    cells = [_proved(run, turns) for run in runs]
     names = list(FAULTS)
     cells.sort(key=lambda cell: names.index(cell.fault.split(",")[0]))
     return Table((CONNECTING, *(name for name, _ in turns)), tuple(cells))
@@ -122,6 +147,20 @@ def _numbered(turns: Iterator[tuple[str, Where]]) -> Iterator[tuple[str, Where]]
     for word, where in turns:
         had[word] += 1
         yield (word if had[word] == 1 else f"{word} {had[word]}"), where
+
+
+def _proved(run: Run, turns: Sequence[tuple[str, Where]]) -> Cell:
+    """The cell of a run; what is not right in it, and no fact, is run again."""
+    cell = _cell(run, turns)
+    if cell.right or cell.fact:
+        return cell
+    wrong = "what the contract implies"
+
+    def judge(again: Run) -> frozenset[str]:
+        return frozenset() if _cell(again, turns).right else frozenset({wrong})
+
+    again = repeat(run.stage, record.close(run).schedule, run, frozenset({wrong}), judge)
+    return evolve(cell, repeated=again.of(wrong))
 
 
 def _cell(run: Run, turns: Sequence[tuple[str, Where]]) -> Cell:
@@ -160,6 +199,8 @@ def to_json(table: Table) -> list[dict[str, Any]]:
             **_as_json(cell.row),
             "implied": [_as_json(row) for row in sorted(cell.legal, key=str)],
             "right": cell.right,
+            "fact": cell.fact,
+            "repeated": None if cell.repeated is None else asdict(cell.repeated),
             "fired": cell.seen,
         }
         for cell in table.cells
