@@ -152,7 +152,7 @@ def test_a_violation_is_told_in_words_and_by_turns(campaign: CAMPAIGN) -> None:
 def test_a_schedule_is_read_as_it_was_written(staged: Callable[[str], Stage]) -> None:
     run = Run(staged("optimistic"), named("nearly-full"))
     start, go = Decision(START, "alice"), Decision(RELEASE, "alice")
-    follow(run, [start, go, Decision("raise-40001", "alice")])
+    follow(run, [start, go, Decision("raise-40P01", "alice")])
     to_the_end(run)
     run.finish()
     made = record.close(run, seed=7).schedule
@@ -161,7 +161,7 @@ def test_a_schedule_is_read_as_it_was_written(staged: Callable[[str], Stage]) ->
     assert record.to_json(read) == record.to_json(made)
     assert read.scenario.prior == named("nearly-full").prior
     assert read.seed == 7
-    assert [d["fault"] for d in json.loads(data)["decisions"]].count("raise-40001") == 1
+    assert [d["fault"] for d in json.loads(data)["decisions"]].count("raise-40P01") == 1
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_an_open_transaction_is_held_against_the_attempt_that_left_it(
     judging = campaign("X51")
     run = Run(judging.stage, named("nearly-full"))
     start, go = Decision(START, "alice"), Decision(RELEASE, "alice")
-    follow(run, [start, go, Decision("raise-40001", "alice")])
+    follow(run, [start, go, Decision("raise-40P01", "alice")])
     assert run.left_behind == {}
     run.ask("alice", Request("b9", "r1", 1))
     follow(run, [start])

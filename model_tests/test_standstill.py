@@ -116,7 +116,7 @@ def test_a_fault_in_a_machine_that_stood_still_is_met_again(
     campaign: Callable[[str], Campaign], monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     sweeping = campaign("optimistic")
-    sweeping.fault_sweep(named("last-seat"), "raise-40001")
+    sweeping.fault_sweep(named("last-seat"), "raise-40P01")
     pausing = Pausing(monkeypatch, 60)
     sweeping.fault_sweep(named("last-seat"), fault)
     assert pausing.left < 0

@@ -23,7 +23,7 @@ from lastseat.harness.postgres.binaries import NEWEST, OLDEST, Binaries
 
 WRONG = ("X01", "X03", "X21", "X39", "X48")
 """A stale sum, a stale snapshot, a trigger at COMMIT, a swallowed error, a hidden retry."""
-CONVICTING = ("--select", "explore/last-seat", "--select", "faults/last-seat/raise-40001")
+CONVICTING = ("--select", "explore/last-seat", "--select", "faults/last-seat/raise-40P01")
 """Enough for each of the wrong ones."""
 EXPLORATIONS = ("--select", "explore")
 FAULTS = ("--select", "faults/last-seat")

@@ -21,7 +21,7 @@ from lastseat.spec.vocabulary import BOOKED, CONFLICT, IN_DOUBT, INFRASTRUCTURE,
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 NODE = Implementation("node-postgres", ("node", "adapter.mjs"))
-FAULTS = ("lose-answer", "raise-40001", "rolled-back", "close-behind-answer")
+FAULTS = ("lose-answer", "raise-40P01", "rolled-back", "close-behind-answer")
 
 
 @frozen

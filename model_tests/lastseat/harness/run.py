@@ -9,13 +9,14 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from attrs import define, field
 
 from lastseat.harness.attempts import Attempt
 from lastseat.harness.constraints import violated
-from lastseat.harness.faults import FAULTS, Place
+from lastseat.harness.faults import FAULTS, Circumstances, Place
 from lastseat.harness.gate.connection import Connection
 from lastseat.harness.gate.events import Answered, Broken, Garbled, GateEvent
 from lastseat.harness.implementations.protocol import AdapterError, Raised, read_attempt
@@ -295,18 +296,27 @@ class Run:
         }
 
     def _place(self, client: str) -> Place:
+        connection = self._connection(client)
         return Place(
             client,
             self.stage.gate,
             self.stage.backends,
-            self._connection(client),
+            connection,
             client in self._busy,
             bool(self._queues.get(client)),
             client in self.scenario.deadlines,
             lambda sqlstate: violated(
                 self.stage.constraints, self.instep.state, self._busy[client].request, sqlstate
             ),
+            self._circumstances(connection),
         )
+
+    def _circumstances(self, connection: Connection | None) -> Circumstances:
+        if connection is None or not connection.held:
+            return Circumstances(self.stage.database)
+        level = self.stage.sessions.level(connection.number, connection.held[0])
+        pid, wrote = connection.backend_pid, self.stage.backends.has_transaction_id
+        return Circumstances(self.stage.database, level, cache(lambda: wrote(pid)))
 
     def _connection(self, client: str) -> Connection | None:
         """The one on which its turn waits, or the server works, or any."""

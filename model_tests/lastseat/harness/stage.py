@@ -14,7 +14,7 @@ from attrs import Factory, define, evolve, field
 
 from lastseat.harness import constraints
 from lastseat.harness.asking import Asking
-from lastseat.harness.faults import Constraint
+from lastseat.harness.faults import Constraint, Database
 from lastseat.harness.gate.backends import Backends
 from lastseat.harness.gate.gate import Gate
 from lastseat.harness.gate.upstream import Upstream
@@ -65,6 +65,8 @@ class Stage:
     readers: frozenset[str]
     sessions: Sessions
     constraints: Mapping[str, Constraint]
+    database: Database
+    """What decides which errors can come from it."""
     commits_wait: bool
     """Does a commit wait for somebody to finish it, in sessions that want it confirmed?"""
     _log_dir: Path
@@ -225,8 +227,15 @@ def stage(
                 backends.triggered_tables(),
                 known,
                 backends.commits_check(),
+                backends.default_level(),
             ),
             constraints.find(dsn, declared),
+            Database(
+                backends.commits_can_fail(),
+                backends.partitioned(),
+                backends.triggered_tables(),
+                known,
+            ),
             commits_wait,
             log_dir,
             in_process,

@@ -12,16 +12,18 @@ from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 from lastseat.harness.asking import Asking
-from lastseat.harness.faults import Constraint, Place
+from lastseat.harness.faults import Circumstances, Constraint, Database, Place
 from lastseat.harness.gate.backends import Backends
 from lastseat.harness.gate.connection import Connection
 from lastseat.harness.gate.events import GateEvent
 from lastseat.harness.gate.gate import Gate
+from lastseat.harness.gate.isolation import Level
 from lastseat.harness.gate.messages import PROTOCOL_3_0, cut, cut_first, message, startup
 from lastseat.harness.gate.upstream import Upstream
 from lastseat.harness.loop import Loop
 
 PATIENCE = 20.0
+KNOWN = Database(known=frozenset({"repeat", "generate_series", "values"}))
 E = TypeVar("E", bound=GateEvent)
 
 
@@ -139,6 +141,7 @@ class Scene:
         *,
         hasty: bool = True,
         violated: Callable[[str], Constraint | None] = lambda _: None,
+        where: Circumstances | None = None,
     ) -> Place:
         """Where a fault may strike, in the middle of what somebody does on this connection."""
         return Place(
@@ -150,6 +153,7 @@ class Scene:
             begins=False,
             hasty=hasty,
             violated=violated,
+            where=where or Circumstances(KNOWN, Level.SERIALIZABLE, lambda: True),
         )
 
     def of(self, kind: type[E]) -> list[E]:

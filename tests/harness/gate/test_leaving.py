@@ -21,10 +21,11 @@ from tests.harness.gate.scene import (
     query,
 )
 
-from lastseat.harness.faults import FAULTS, Constraint
+from lastseat.harness.faults import FAULTS, Circumstances, Constraint
 from lastseat.harness.gate import messages
 from lastseat.harness.gate.connection import Connection
 from lastseat.harness.gate.events import Cancelled
+from lastseat.harness.gate.isolation import Level
 from lastseat.harness.meetings import Meetings
 
 UPDATE = "UPDATE seat SET taken = taken + 1 WHERE id = 1"
@@ -121,7 +122,8 @@ def waits_for_lock(scene: Scene, raw: Raw) -> Connection:
 
 
 def strike(scene: Scene, fault: str, connection: Connection) -> None:
-    place = scene.place(connection, violated=VIOLATED.get)
+    where = Circumstances(level=Level.SERIALIZABLE)
+    place = scene.place(connection, violated=VIOLATED.get, where=where)
     assert FAULTS[fault].available(place)
     FAULTS[fault].trigger(place)
 

@@ -45,7 +45,7 @@ def test_a_pipeline_fails_as_a_whole(scene: Scene, table: psycopg.Connection) ->
     [
         ("lose-answer", "lost", 1),
         ("lose-request", "lost", 0),
-        ("raise-40001", "40001", 0),
+        ("raise-40P01", "40P01", 0),
     ],
 )
 def test_faults_meet_a_pipeline(

@@ -7,10 +7,21 @@ from collections.abc import Mapping
 from lastseat.harness.faults.broken import LOSING, OTHER_ENDS, WHILE_WAITING
 from lastseat.harness.faults.connecting import CONNECTING
 from lastseat.harness.faults.fault import Arrives, Constraint, Fault, Place, Tells
+from lastseat.harness.faults.possible import Circumstances, Database
 from lastseat.harness.faults.raised import RAISED, RAISING
 from lastseat.harness.faults.silence import SILENT
 
-__all__ = ["FAULTS", "RAISED", "Arrives", "Constraint", "Fault", "Place", "Tells"]
+__all__ = [
+    "FAULTS",
+    "RAISED",
+    "Arrives",
+    "Circumstances",
+    "Constraint",
+    "Database",
+    "Fault",
+    "Place",
+    "Tells",
+]
 
 _TELLING = ("lose-request", "lose-answer", "terminate")
 _ALL = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lastseat.harness.faults.fault import Arrives, Fault, Place, Tells, server_works, turn_waits
+from lastseat.harness.faults.possible import possible, statement_of
 from lastseat.harness.gate import treatment
 from lastseat.harness.gate.events import Answered, Broken, GateEvent, Undelivered
 from lastseat.harness.gate.sql import Kind, classify
@@ -75,13 +76,14 @@ def _unheard(
     then: Then = Then.CLOSE,
     sqlstate: str | None = None,
     longer_than: int = 0,
+    at: Callable[[Place], bool] = turn_waits,
 ) -> Fault:
     """The request is executed, and its answer does not arrive as a whole."""
     return Fault(
         name,
         words,
         stands_for,
-        lambda place: turn_waits(place) and _replies(place) > longer_than,
+        lambda place: turn_waits(place) and at(place) and _replies(place) > longer_than,
         _treats(shown, then),
         _not_given,
         _SENTENCE["unheard"],
@@ -89,6 +91,13 @@ def _unheard(
         Tells.NOTHING,
         sqlstate,
     )
+
+
+def _flushes(place: Place) -> bool:
+    """Whether a statement of the turn may have to wait for the log to be on disk."""
+    connection = place.connection
+    statements = connection.held[0].statements if connection is not None else ()
+    return any(possible("58030", statement_of(s.sql, place.where), place.where) for s in statements)
 
 
 def _replies(place: Place) -> int:
@@ -231,6 +240,7 @@ LOSING = (
         "fsync of the log fails behind a commit: after recovery the commit is there",
         treatment.replaced_by(_FSYNC),
         sqlstate="58030",
+        at=_flushes,
     ),
     _unheard(
         "garble-answer",

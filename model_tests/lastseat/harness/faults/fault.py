@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 
 from attrs import field, frozen
 
+from lastseat.harness.faults.possible import Circumstances
 from lastseat.harness.gate.backends import Backends
 from lastseat.harness.gate.connection import Connection
 from lastseat.harness.gate.events import GateEvent
@@ -34,7 +35,8 @@ class Place:
     ``connection`` is the one on which its turn waits, or which the server works for, or its only
     one. ``busy``: does it run an attempt? If not, ``begins``: will it? ``hasty``: does it give up
     so soon that it can be waited for? ``violated`` tells which constraint the turn that waits would
-    really violate, if it writes; the fault itself knows nothing of what is stored.
+    really violate, if it writes; the fault itself knows nothing of what is stored. ``where`` tells
+    what decides which errors the server can answer with.
     """
 
     client: str
@@ -45,6 +47,7 @@ class Place:
     begins: bool
     hasty: bool
     violated: Callable[[str], Constraint | None]
+    where: Circumstances
 
 
 class Arrives(enum.Enum):

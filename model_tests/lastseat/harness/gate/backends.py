@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from lastseat.harness.asking import Asking, array
+from lastseat.harness.gate.isolation import Level
 
 PREPARED, ELSEWHERE = 0, -1
 """In the place of a process id: a prepared transaction, which any process of this database may end;
@@ -54,6 +55,8 @@ _TRIGGERED = """
      WHERE NOT tgisinternal
 """
 _DEFERRED = "SELECT 1 FROM pg_trigger WHERE NOT tgisinternal AND tgdeferrable LIMIT 1"
+_DEFERRABLE = "SELECT 1 FROM pg_constraint WHERE condeferrable LIMIT 1"
+_PARTITIONED = "SELECT 1 FROM pg_class WHERE relkind = 'p' LIMIT 1"
 _KNOWN = """
     SELECT DISTINCT proname::text FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace
     UNION SELECT word FROM pg_get_keywords()
@@ -125,9 +128,7 @@ class Backends:
 
     def starts_above_read_committed(self) -> bool:
         """Do this user's sessions in this database begin at a higher isolation level?"""
-        return not {("read committed",), ("read uncommitted",)}.intersection(
-            self._asking.ask(_LEVEL)
-        )
+        return self.default_level() > Level.READ_COMMITTED
 
     def prepared_transactions(self) -> frozenset[str]:
         """The names of those that wait for the second phase of their commit in this database."""
@@ -144,6 +145,19 @@ class Backends:
     def commits_check(self) -> bool:
         """Are there triggers of the user's that wait for the commit?"""
         return bool(self._asking.ask(_DEFERRED))
+
+    def commits_can_fail(self) -> bool:
+        """Whether constraints or triggers of the user's may wait for the commit."""
+        return self.commits_check() or bool(self._asking.ask(_DEFERRABLE))
+
+    def partitioned(self) -> bool:
+        """Whether there is a partitioned table."""
+        return bool(self._asking.ask(_PARTITIONED))
+
+    def default_level(self) -> Level:
+        """The isolation level at which this user's sessions begin in this database."""
+        ((name,),) = self._asking.ask(_LEVEL)
+        return Level.parse(name or "")
 
     def known_names(self) -> frozenset[str]:
         """The names that before a parenthesis are the server's own functions and keywords."""

@@ -124,13 +124,14 @@ class Connection:
         self._launch(treatment=treatment, behind=behind)
         self.advance()
 
-    def substitute(self, *instead: str) -> None:
+    def substitute(self, *instead: str, leading: int = 0) -> None:
         """Give the server other statements in the place of the first held turn.
 
         The client is shown the error that the first of them raises and the transaction status
-        after the last, as if its own turn had met that error.
+        after the last, as if its own turn had met that error. So many ``leading`` ones are the
+        client's own, and answered before the error.
         """
-        self._launch(*instead)
+        self._launch(*instead, leading=leading)
 
     def garble_request(self) -> None:
         """The first held turn never arrives; the server gets bytes that it cannot read."""
@@ -300,13 +301,22 @@ class Connection:
     # To and from the server.
 
     def _launch(
-        self, *instead: str, treatment: Treatment | None = None, behind: str | None = None
+        self,
+        *instead: str,
+        leading: int = 0,
+        treatment: Treatment | None = None,
+        behind: str | None = None,
     ) -> None:
         assert self._flight is None, "one turn at a time"
         turn = self.held.popleft()
         skipped = self.failed_until_sync and turn.ends_with in "HS"
         self._flight = Flight(
-            turn, instead=instead, behind=behind, treatment=treatment, skipped=skipped
+            turn,
+            instead=instead,
+            leading=leading,
+            behind=behind,
+            treatment=treatment,
+            skipped=skipped,
         )
         self._ends.pass_on(Sent(self.client, self.number, turn), self._flight.next_request())
         if self._flight.done:  # nothing is to be answered: Flush alone, or skipped

@@ -26,6 +26,8 @@ _ANSWERS = {
     "s": "execute",
     "I": "execute",
 }
+_ACKNOWLEDGED = {"P": "1", "B": "2", "C": "3", "D": "n"}
+"""To what is asked for a statement that returns no rows."""
 _UNTAGGED = {"s": "suspended", "I": "empty"}
 
 
@@ -34,7 +36,8 @@ class Flight:
 
     ``instead``: statements that the server is given in the turn's place, one after the other. The
     client is shown the error that they raise and the transaction status after the last of them, as
-    if its own turn had met that error.
+    if its own turn had met that error. The first ``leading`` of them are the turn's own, which
+    return no rows: they are answered before the error.
 
     ``behind``: a statement that the server is given before the turn, unseen by the client.
 
@@ -49,6 +52,7 @@ class Flight:
         turn: Turn,
         *,
         instead: Sequence[str] = (),
+        leading: int = 0,
         behind: str | None = None,
         treatment: Treatment | None = None,
         skipped: bool = False,
@@ -61,6 +65,7 @@ class Flight:
         self._unseen = behind is not None
         if behind is not None:
             self._requests.appendleft(messages.query(behind))
+        self._leading = _acknowledgements(turn, leading)
         self._flushed = turn.ends_with == "H" and not self.substituted
         self._due = _due(turn) if self._flushed and not skipped else None
         self._ready = self._flushed
@@ -129,7 +134,7 @@ class Flight:
         """What the server said to the turn."""
         if self.substituted:
             status = self._status if self.turn.ends_with != "H" else None
-            return Answer((), self.error, status)
+            return Answer(tuple(self._tags[: len(self._leading)]), self.error, status)
         return Answer(tuple(self._tags), self.error, self._status, self._rows)
 
     def takes(self, message: Message) -> bool:
@@ -153,6 +158,8 @@ class Flight:
     def _show(self, message: Message) -> None:
         if message.kind == "Z" and self.substituted:
             self._last_ready = message
+        elif self.substituted and message.kind == "C" and len(self._tags) < len(self._leading):
+            self._shown += (*self._leading[len(self._tags)], message)
         elif (
             not self.substituted
             or message.kind in "SA"
@@ -177,6 +184,21 @@ def _requests(turn: Turn, instead: Sequence[str], *, skipped: bool) -> Iterator[
         yield from map(messages.query, instead)
     else:
         yield turn.raw
+
+
+def _acknowledgements(turn: Turn, leading: int) -> list[list[Message]]:
+    """What the server says to each of the first statements of a turn, before its tag."""
+    found: list[list[Message]] = [[] for _ in range(leading)]
+    executed = 0
+    for message in turn.messages:
+        if executed == leading:
+            break
+        if message.kind == "E":
+            executed += 1
+        elif message.kind in _ACKNOWLEDGED:
+            kind = _ACKNOWLEDGED[message.kind]
+            found[executed].append(Message(kind, messages.message(kind)))
+    return found
 
 
 def _due(turn: Turn) -> Counter[str]:

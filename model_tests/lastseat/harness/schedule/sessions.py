@@ -11,10 +11,12 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Iterable
+from copy import copy
 
 from attrs import Factory, define
 
 from lastseat.harness.gate.events import Answered, Broken, GateEvent, Sent
+from lastseat.harness.gate.isolation import Isolation, Level
 from lastseat.harness.gate.sql import Kind, classify, tokens
 from lastseat.harness.gate.turns import Answer, Statement, Turn
 from lastseat.harness.schedule.confined import confined
@@ -39,6 +41,7 @@ class _Session:
     """Has it ever spoken of an isolation level above READ COMMITTED?"""
     asked: Footprint = NOTHING
     """What the statements touch that it was given last."""
+    isolation: Isolation = Factory(Isolation)
 
 
 @define
@@ -51,6 +54,8 @@ class Sessions:
     triggers: frozenset[str] = frozenset()
     known: frozenset[str] = frozenset()
     deferred: bool = False
+    starts: Level = Level.READ_COMMITTED
+    """At which isolation level sessions start."""
     commits_work: bool = False
     """Has a commit been seen that does more than to end what earlier turns have done?"""
     _sessions: dict[int, _Session] = Factory(dict)
@@ -78,14 +83,23 @@ class Sessions:
                 touched |= Footprint(commits=session.held) | self._commit_work(session)
         return touched
 
+    def level(self, connection: int, turn: Turn) -> Level:
+        """The isolation level in which the last statement of this turn is going to be executed."""
+        isolation = copy(self._of(connection).isolation)
+        for statement in turn.statements:
+            isolation.heard(str(statement))
+        return isolation.level
+
     def _of(self, connection: int) -> _Session:
-        return self._sessions.setdefault(connection, _Session(snapshot=self.above))
+        fresh = _Session(snapshot=self.above, isolation=Isolation(self.starts))
+        return self._sessions.setdefault(connection, fresh)
 
     def _sent(self, session: _Session, turn: Turn, named: Callable[[str], Things]) -> Footprint:
         """Its snapshot is taken and its locks are asked for, even if it has to wait for them."""
         session.asked = touched = NOTHING
         for statement in turn.statements:
             session.snapshot = session.snapshot or bool(_ABOVE.search(statement.sql))
+            session.isolation.heard(str(statement))
             session.asked |= self._statement(statement, named)
             if classify(statement.sql, self.known) is Kind.COMMIT:
                 touched |= self._commit_work(session)
@@ -97,6 +111,8 @@ class Sessions:
         # Having waited, it looks again.
         touched = session.asked | Footprint(snapshot=session.snapshot)
         failed = answer.error is not None or answer.status == "E"
+        if answer.status == "I":
+            session.isolation.ended()
         rolled_back = "ROLLBACK" in answer.tags
         self.commits_work |= self.deferred or (answer.status == "I" and bool(touched.writes))
         if failed or rolled_back or answer.status == "I":
