@@ -84,8 +84,27 @@ def test_the_documentation_has_the_reference_implementations_table(
     text = DOCS.read_text()
     assert written(text, "truth") == layout.markdown(table)
     assert written(text, "faults") == catalogue.markdown()
+    assert written(text, "answers") == catalogue.answers()
+    assert written(text, "exclusions") == catalogue.exclusions()
     for name in table.nowhere():
         assert f"`{name}`" in text.rpartition("Not in the table")[2]
+
+
+@pytest.mark.parametrize(
+    ("fault", "turns"),
+    [
+        ("raise-40001", ["SELECT", "SELECT 2", "SELECT 3", "INSERT", "COMMIT"]),
+        ("raise-40P01", ["SELECT", "SELECT 2", "SELECT 3", "INSERT"]),
+        ("raise-25006", ["INSERT"]),
+        ("raise-57014", ["BEGIN", "SELECT", "SELECT 2", "SELECT 3", "INSERT", "COMMIT"]),
+        ("panic-58030", ["SELECT", "SELECT 2", "SELECT 3", "INSERT", "COMMIT"]),
+    ],
+)
+def test_an_error_is_raised_where_the_server_can_answer_so(
+    staged: Callable[[str], Stage], fault: str, turns: list[str]
+) -> None:
+    """Here in a transaction that is SERIALIZABLE."""
+    assert [cell.turn for cell in tabulate(staged("serializable"), fault).cells] == turns
 
 
 def written(text: str, name: str) -> str:

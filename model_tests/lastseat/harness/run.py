@@ -315,8 +315,13 @@ class Run:
         if connection is None or not connection.held:
             return Circumstances(self.stage.database)
         level = self.stage.sessions.level(connection.number, connection.held[0])
-        pid, wrote = connection.backend_pid, self.stage.backends.has_transaction_id
-        return Circumstances(self.stage.database, level, cache(lambda: wrote(pid)))
+        pid, backends = connection.backend_pid, self.stage.backends
+        return Circumstances(
+            self.stage.database,
+            level,
+            cache(lambda: backends.may_have_written(pid)),
+            cache(lambda: backends.has_transaction_id(pid)),
+        )
 
     def _connection(self, client: str) -> Connection | None:
         """The one on which its turn waits, or the server works, or any."""

@@ -49,7 +49,7 @@ PARTITIONED = Circumstances(Database(partitioned=True), wrote=lambda: True)
         ("55P03", Stmt.ROLLBACK, DEFERRED),
         ("53100", Stmt.COMMIT, SERIALIZABLE),
         ("25006", Stmt.READ, PLAIN),
-        ("25006", Stmt.WRITE, PLAIN),
+        ("25006", Stmt.WRITE, Circumstances(has_id=lambda: True)),
         ("P0001", Stmt.READ, DEFERRED),
         ("23505", Stmt.READ, DEFERRED),
         ("23514", Stmt.COMMIT, DEFERRED),

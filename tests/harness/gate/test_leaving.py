@@ -46,7 +46,7 @@ class Client:
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
         self.raw = scene.raw()
-        self.raw.send(messages.startup({"user": "x", "database": "x"}))
+        self.raw.log_in()
         self._key = b""
 
     def start(self) -> None:

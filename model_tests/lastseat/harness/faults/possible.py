@@ -69,12 +69,14 @@ class Database:
 class Circumstances:
     """Where a statement stands.
 
-    ``wrote`` asks the server whether the open transaction has written or locked rows.
+    ``wrote`` asks the server whether the open transaction may have written, ``has_id`` whether it
+    has written or locked rows.
     """
 
     database: Database = Database()
     level: Level = Level.READ_COMMITTED
     wrote: Callable[[], bool] = lambda: False
+    has_id: Callable[[], bool] = lambda: False
 
 
 @frozen
@@ -118,7 +120,7 @@ _CHECKED_AT_COMMIT = Unless(
     " can be answered so",
     lambda where: where.level is Level.SERIALIZABLE or (where.database.deferred and _moves(where)),
 )
-_FIRST = Unless("nothing was written or locked before", lambda where: not where.wrote())
+_FIRST = Unless("nothing was written or locked before", lambda where: not where.has_id())
 
 
 def _never(
@@ -232,6 +234,13 @@ EXCLUSIONS: tuple[Exclusion, ...] = (
         "xact.c: no flush without a transaction id; bufmgr.c: reads and writes may have to flush",
     ),
 )
+
+
+ANSWERS = (
+    *("40001", "40P01", "55P03", "57014", "53200", "53100", "25006", "P0001"),
+    *("23505", "23514", "58030"),
+)
+"""The SQLSTATEs of errors that are injected in a statement's place; 58030 is a PANIC."""
 
 
 def possible(sqlstate: str, statement: Stmt, where: Circumstances) -> bool:

@@ -37,6 +37,7 @@ _WROTE = f"""
            AND mode IN ('RowExclusiveLock', 'AccessExclusiveLock'))
       {_OURS.replace("pg_stat_activity", "pg_stat_activity AS a")} a.pid = $1::int
 """
+_HAS_ID = f"SELECT backend_xid IS NOT NULL {_OURS} pid = $1::int"
 _HERE = f"SELECT pid {_OURS} backend_type = 'client backend' AND pid <> pg_backend_pid()"
 _TERMINATE = f"SELECT pg_terminate_backend(pid) {_OURS} pid = $1::int"
 _COMMITTING = f"SELECT pid {_OURS} pid = ANY($1::int[]) AND wait_event = 'SyncRep'"
@@ -112,6 +113,10 @@ class Backends:
         """Whether this process's open transaction has changed, or has tried to change, a table;
         that it has locked rows is not enough."""
         return self._asking.ask(_WROTE, str(pid)) == [("t",)]
+
+    def has_transaction_id(self, pid: int) -> bool:
+        """Whether this process's open transaction has written anything, or locked rows."""
+        return self._asking.ask(_HAS_ID, str(pid)) == [("t",)]
 
     def holding_locks(self, pids: Collection[int]) -> frozenset[int]:
         """Those of these processes that hold a lock in which another one could be caught: outside a
