@@ -24,7 +24,7 @@ only_root = pytest.mark.skipif(
 
 
 def in_words(who: Identity) -> str:
-    return who.how.replace(":", "-")
+    return "-".join(who.how.split(":")[:3])  # the rest is drawn
 
 
 def status(pid: int) -> dict[str, list[str]]:
@@ -62,13 +62,15 @@ def test_root_has_several_ways(
     who: Identity, monkeypatch: pytest.MonkeyPatch, placed: Callable[[int], Binaries]
 ) -> None:
     monkeypatch.setattr(identity, "candidates", lambda folder: iter([who]))
-    way, uid, _ = who.how.split(":")
-    # Only who is another user, without privileges, needs to be let in.
-    with start(binaries=placed(0o755 if way == "user" else 0o700)) as server:
+    way = who.how.split(":")[0]
+    with start(binaries=placed(0o700 if way == "reader" else 0o755)) as server:
         told = status(server.pid)
-        assert told["Uid"][1] == ("0" if way == "namespace" else uid)
+        assert who.owner is not None
+        assert set(told["Uid"]) == {str(who.owner[0])}
+        assert set(told["Gid"]) == {str(who.owner[1])}
+        assert told["Groups"] == []
         # Root's privileges are gone in every way, but for the one that `reader` is about.
-        assert int(told["CapEff"][0], 16) == (2 if way == "reader" else 0)
+        assert int(told["CapEff"][0], 16) == (4 if way == "reader" else 0)
         with psycopg.connect(server.dsn(), autocommit=True) as connection:
             connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
         server.crash()
@@ -93,11 +95,9 @@ with start() as server, psycopg.connect(server.dsn()) as connection:
 
 
 @only_root
-@pytest.mark.parametrize(
-    "who", [way for way in WAYS if not way.how.startswith("user")], ids=in_words
-)
+@pytest.mark.parametrize("who", [way for way in WAYS if way.how.startswith("reader")], ids=in_words)
 def test_an_ordinary_user_starts_a_server(who: Identity) -> None:
-    """As one in a namespace and as a real one, who must get past the interpreter's folder."""
+    """One that gets past the interpreter's folder, which may be closed to others."""
     uid = who.how.split(":")[1]
     code = START_AND_ASK.format(path=[entry for entry in sys.path if entry])
     with tempfile.TemporaryFile() as log:
@@ -154,7 +154,7 @@ def test_a_namespace_that_the_machine_refuses_is_passed_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """An inner user id that cannot be mapped stands for namespaces that are not available."""
-    refused = Identity("namespace:4294967295:0", None, "nobody in a user namespace")
+    refused = Identity("namespace:4294967295:0:1", None, "nobody in a user namespace")
     user = next(way for way in WAYS if way.how.startswith("reader"))
     monkeypatch.setattr(identity, "candidates", lambda folder: iter([refused, user]))
     assert identity.choose(BINARIES.bin) == user
@@ -168,3 +168,53 @@ def test_who_asks_for_least_comes_first() -> None:
     ways = [way.how.split(":")[0] for way in WAYS]
     assert ways == sorted(ways, key=["namespace", "user", "reader"].index)
     assert "0" not in {way.how.split(":")[1] for way in WAYS}
+
+
+@pytest.fixture
+def spot() -> Iterator[Path]:
+    """A folder that everybody may write to, with a file of root's that only root may."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as top:
+        Path(top).chmod(0o1777)
+        (Path(top) / "root's").write_text("as it was")
+        yield Path(top)
+
+
+@only_root
+@pytest.mark.parametrize("who", WAYS, ids=in_words)
+def test_a_superuser_of_the_database_runs_programs_and_is_nobody_outside(
+    who: Identity, monkeypatch: pytest.MonkeyPatch, spot: Path
+) -> None:
+    """What COPY TO PROGRAM makes is not root's, and what is root's stays as it is."""
+    monkeypatch.setattr(identity, "candidates", lambda folder: iter([who]))
+    with start() as server, psycopg.connect(server.dsn(), autocommit=True) as connection:
+        connection.execute(f"COPY (SELECT 1) TO PROGRAM 'id > {spot}/made'")
+        made = (spot / "made").stat()
+        assert (made.st_uid, made.st_gid) == who.owner
+        assert 0 not in (made.st_uid, made.st_gid)
+        for attack in (
+            f'echo changed > "{spot}/root\'s"',
+            f'chmod 777 "{spot}/root\'s"',
+            f'rm -f "{spot}/root\'s" && ! test -e "{spot}/root\'s"',
+            "touch /root/lastseat-was-here",
+            "echo 'x::0:0::/:/bin/sh' >> /etc/passwd",
+            "kill -0 1",
+        ):
+            quoted = attack.replace("'", "''")
+            with pytest.raises(psycopg.errors.ExternalRoutineException):
+                connection.execute(f"COPY (SELECT 1) TO PROGRAM '{quoted}'")
+        assert (spot / "root's").read_text() == "as it was"
+        assert (spot / "root's").stat().st_mode & 0o777 == 0o644
+
+
+@only_root
+def test_each_server_is_another_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = {next(iter(identity.candidates(BINARIES.bin))).how for _ in range(20)}
+    assert len(drawn) == 20
+    for how in drawn:
+        outer = int(how.split(":")[3])
+        assert any(outer in ids for ids in identity.UNUSED)
+
+
+def test_where_there_are_few_ids_one_of_them_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identity, "_is_mapped", lambda ids: ids[-1] < 65536)
+    assert identity._unused_id() in range(40_000, 60_000)

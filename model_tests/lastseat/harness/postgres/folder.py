@@ -82,7 +82,9 @@ def create(owner: tuple[int, int] | None = None) -> RunFolder:
     Raises NoRoom if there is no place for it.
     """
     # The usual place may be root's own; everybody can reach /tmp.
-    base = _base() if owner is None else SHARED
+    base = _base()
+    if owner is not None and not _open_to_all(base):
+        base = SHARED
     try:
         free = shutil.disk_usage(base).free
         if free < NEEDED:
@@ -144,6 +146,10 @@ def _base() -> Path:
     usual = Path(tempfile.gettempdir())
     longest = usual / (PREFIX + "x" * 8) / ".s.PGSQL.65535.lock"
     return usual if len(os.fsencode(longest)) <= SOCKET_PATH_BYTES else SHARED
+
+
+def _open_to_all(base: Path) -> bool:
+    return all(folder.stat().st_mode & stat.S_IXOTH for folder in (base, *base.parents))
 
 
 @contextlib.contextmanager

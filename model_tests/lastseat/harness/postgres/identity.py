@@ -1,18 +1,21 @@
 """As whom a server runs: postgres and initdb refuse to run as root.
 
 An ordinary user runs them as what it is. Root has three ways, and no file's permissions ever
-change for any of them:
+change for any of them. In none is the server root to anybody: a superuser of the database can run
+programs, and what these do is done by the server's user.
 
-namespace   In a user namespace of its own the server is another user by its own account, while
-            it still is root, without root's privileges, for everybody outside.
+namespace   A user id that nobody has, drawn for this server. initdb wants a user with a name, so
+            that in a user namespace of its own the server has the id of one.
 user        Where the machine does not offer that (many containers do not), another existing
-            user, who must be able to reach the programs.
-reader      Where no other user can reach them (they are below /root, say), such a user who
-            keeps one of root's privileges: to pass the permissions of files.
+            user, which must be able to reach the programs.
+reader      Where no other user can reach them (they are below /root, say), such a user that
+            keeps one of root's privileges: to enter every folder and to read every file.
 """
 
+import grp
 import os
 import pwd
+import secrets
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +27,10 @@ from lastseat.harness.postgres import process
 
 PROBE_SECONDS = 30.0
 
+UNUSED = (range(0x70000000, 0x7FFFFFFF), range(40_000, 60_000))
+"""Ids that nobody hands out: the first as systemd's table of them says (docs/UIDS-GIDS.md), the
+second in a container that has no others."""
+
 
 class NoIdentity(Mistake):
     """Root found nobody to run a server as; says what was tried and what to do."""
@@ -34,7 +41,7 @@ class Identity:
     """As whom the programs run."""
 
     how: str
-    """`self`, or one of the three ways as `WAY:UID:GID`: what the keeper understands."""
+    """`self`, or one of the three ways with its numbers: what the keeper understands."""
     owner: tuple[int, int] | None
     """The user and group to whom the server's folder has to belong, None if ours will do."""
     words: str
@@ -74,24 +81,41 @@ def candidates(folder: Path) -> Iterator[Identity]:
     named = [users[name] for name in ("nobody", "postgres") if name in users]
     inner = named or list(users.values())[:1]
     if inner:
-        entry = inner[0]
+        entry, outer = inner[0], _unused_id()
         yield Identity(
-            f"namespace:{entry.pw_uid}:{entry.pw_gid}",
-            None,
-            f"{entry.pw_name} in a user namespace",
+            f"namespace:{entry.pw_uid}:{entry.pw_gid}:{outer}",
+            (outer, outer),
+            f"{entry.pw_name} in a user namespace, {outer} outside",
         )
     # Who owns the programs can reach them, unless a folder above them is another's.
     owner = (folder / "postgres").stat().st_uid
     others = list(
         dict.fromkeys([entry for entry in users.values() if entry.pw_uid == owner] + named)
     )
-    for way, words in (("user", ""), ("reader", ", with access to all files")):
+    for way, words in (("user", ""), ("reader", ", which may read all files")):
         for entry in others:
             yield Identity(
                 f"{way}:{entry.pw_uid}:{entry.pw_gid}",
                 (entry.pw_uid, entry.pw_gid),
                 f"user {entry.pw_name}{words}",
             )
+
+
+def _unused_id() -> int:
+    """A number that no user and no group has, as far as this machine can tell."""
+    taken = {entry.pw_uid for entry in pwd.getpwall()} | {entry.gr_gid for entry in grp.getgrall()}
+    ids = next((ids for ids in UNUSED if _is_mapped(ids)), UNUSED[-1])
+    return next(number for number in iter(lambda: secrets.choice(ids), None) if number not in taken)
+
+
+def _is_mapped(ids: range) -> bool:
+    """Whether they exist here: in a container there may be some 65536 only."""
+    for kind in ("uid", "gid"):
+        lines = Path(f"/proc/self/{kind}_map").read_text().splitlines()
+        spans = [(int(first), int(count)) for first, _, count in map(str.split, lines)]
+        if not any(first <= ids[0] and ids[-1] < first + count for first, count in spans):
+            return False
+    return True
 
 
 def _probe(folder: Path, identity: Identity) -> str | None:

@@ -23,6 +23,7 @@ folder that the new identity cannot read.
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import os
 import resource
@@ -45,7 +46,7 @@ IFF_UP = 1
 PR_CAP_AMBIENT_RAISE = 2
 CLONE_NEWUSER = 0x10000000
 SECBIT_NO_SETUID_FIXUP = 1 << 2
-CAP_DAC_OVERRIDE = 1
+CAP_DAC_READ_SEARCH = 2
 CAPABILITY_VERSION_3 = 0x20080522
 
 EXIT_IDENTITY = 97
@@ -60,7 +61,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 def become(identity: str, room: str) -> None:
     """Take on an identity, in a room; raises OSError.
 
-    The identity is one of `self`, `namespace:UID:GID`, `user:UID:GID` and `reader:UID:GID`,
+    The identity is one of `self`, `namespace:UID:GID:OUTER`, `user:UID:GID` and `reader:UID:GID`,
     whose meaning is told in `identity`.
     """
     how, *numbers = identity.split(":")
@@ -69,9 +70,9 @@ def become(identity: str, room: str) -> None:
             enter_namespace(os.geteuid(), os.getegid())
         enter_room(room)
         return
-    uid, gid = (int(number) for number in numbers)
+    uid, gid, *outer = (int(number) for number in numbers)
     if how == "namespace":
-        enter_namespace(uid, gid)
+        enter_namespace_of(uid, gid, *outer)
         enter_room(room)
         return
     enter_room(room)
@@ -92,6 +93,41 @@ def check(what: str, result: int) -> None:
     if result != 0:
         error = ctypes.get_errno()
         raise OSError(error, f"{what}: {os.strerror(error)}")
+
+
+def enter_namespace_of(uid: int, gid: int, outer: int) -> None:
+    """Become UID in a new user namespace, which for everybody outside is the user OUTER.
+
+    Only root may do so, and only from outside the namespace: a child writes the maps. Within it we
+    keep all capabilities until the command is executed, so that a room can still be set up.
+    """
+    keeper = os.getpid()
+    entered, tell = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(tell)
+        try:
+            if os.read(entered, 1):
+                Path(f"/proc/{keeper}/uid_map").write_text(f"{uid} {outer} 1")
+                Path(f"/proc/{keeper}/gid_map").write_text(f"{gid} {outer} 1")
+            os._exit(0)
+        except OSError as error:
+            os._exit(error.errno or errno.EPERM)
+        finally:
+            os._exit(errno.EPERM)
+    try:
+        check("unshare(CLONE_NEWUSER)", libc.unshare(CLONE_NEWUSER))
+        os.write(tell, b"!")
+    finally:
+        os.close(tell)
+        os.close(entered)
+        _, status = os.waitpid(child, 0)
+    if status:
+        number = os.waitstatus_to_exitcode(status)
+        raise OSError(number, f"no user {outer} to be had: {os.strerror(abs(number))}")
+    os.setgroups([])
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
 
 
 def enter_namespace(uid: int, gid: int) -> None:
@@ -125,13 +161,13 @@ def enter_room(room: str) -> None:
 
 
 def keep_reaching_files() -> None:
-    """Of root's capabilities keep one, over exec too: to pass file permissions."""
-    mask = 1 << CAP_DAC_OVERRIDE
+    """Of root's capabilities keep one, over exec too: to enter every folder and read every file."""
+    mask = 1 << CAP_DAC_READ_SEARCH
     header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
     # effective, permitted, inheritable; once for the lower and once for the upper 32
     sets = (ctypes.c_uint32 * 6)(mask, mask, mask, 0, 0, 0)
     check("capset", libc.capset(header, sets))
-    raised = libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_OVERRIDE, 0, 0)
+    raised = libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_READ_SEARCH, 0, 0)
     check("prctl(PR_CAP_AMBIENT)", raised)
 
 
