@@ -38,7 +38,8 @@ def staged(
         def of(name: str) -> Stage:
             if name not in made:
                 logs = tmp_path_factory.mktemp(name)
-                setting = stage(resolve(name), target.new_database(), logs)
+                dsn = target.new_database()
+                setting = stage(resolve(name), dsn, logs, beside=target.for_clients(dsn))
                 made[name] = stack.enter_context(setting)
             return made[name]
 

@@ -56,7 +56,7 @@ def campaign(
 ) -> Iterator[Campaign]:
     """Clients that are warm, each in a process that runs in the example's folder."""
     monkeypatch.chdir(EXAMPLES / example.name)
-    beside = target.over_tcp(target.dsn)
+    beside = target.for_clients(target.dsn)
     with stage(example.implementation, target.dsn, tmp_path, beside=beside) as ready:
         made = Campaign(ready, tmp_path)
         made.warm_up(warm_up(("alice", "bob")))

@@ -17,7 +17,7 @@ from attrs import define, field, frozen
 from lastseat.harness.asking import Asking
 from lastseat.harness.gate.backends import Backends
 from lastseat.harness.gate.gate import Gate
-from lastseat.harness.gate.upstream import Upstream
+from lastseat.harness.gate.upstream import Upstream, entering_as
 from lastseat.harness.implementations import schema
 from lastseat.harness.implementations.client import Client, Implementation, Process
 from lastseat.harness.implementations.protocol import (
@@ -149,15 +149,17 @@ def smoke(
 ) -> Iterator[Tried]:
     """Try every part of the protocol in turn, on an empty database.
 
-    ``dsn`` is how we reach it, ``beside`` how the adapter does, past the gate. ``attach`` is shown
-    each client that runs attempts, once it has started; with it, nothing is timed.
+    ``dsn`` is how we reach it, ``beside`` how the adapter does, past the gate, and as whom.
+    ``attach`` is shown each client that runs attempts, once it has started; with it, nothing is
+    timed.
     """
     logs.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         loop = stack.enter_context(Loop())
-        gate = stack.enter_context(Gate(loop, Upstream.parse(dsn)))
-        asking = stack.enter_context(Asking(dsn))
-        backends = Backends(asking)
+        theirs = entering_as(dsn, beside)
+        gate = stack.enter_context(Gate(loop, Upstream.parse(theirs)))
+        backends = Backends(stack.enter_context(Asking(dsn)))
+        asking = stack.enter_context(Asking(theirs))
         here = (loop, gate, asking, backends, stack)
         bench = _Bench(implementation, dsn, beside, logs, *here, attach)
         for part, needed, run in _PARTS:

@@ -17,7 +17,7 @@ from lastseat.harness.asking import Asking
 from lastseat.harness.faults import Constraint, Database
 from lastseat.harness.gate.backends import Backends
 from lastseat.harness.gate.gate import Gate
-from lastseat.harness.gate.upstream import Upstream
+from lastseat.harness.gate.upstream import Upstream, entering_as
 from lastseat.harness.implementations import client as clients
 from lastseat.harness.implementations.client import Client, Implementation
 from lastseat.harness.implementations.protocol import PROTOCOL, Start, read_start
@@ -189,16 +189,18 @@ def stage(
 ) -> Iterator[Stage]:
     """Set the stage on the database ``dsn`` and clear it in the end.
 
-    ``beside`` is how the implementation reaches the database past the gate, by default like us;
-    it is told so by a URL, which is what all drivers read.
+    ``beside`` is how the implementation reaches the database past the gate, and as whom, by default
+    like us; it is told so by a URL, which is what all drivers read. What is the implementation's
+    (its tables, and the functions in them) is read as its own user, never as ours.
 
     Raises AdapterError if the implementation's adapter does not do its part.
     """
     log_dir.mkdir(parents=True, exist_ok=True)
     url = Upstream.parse(beside or dsn).url
+    theirs = entering_as(dsn, url)
     with contextlib.ExitStack() as stack:
         loop = stack.enter_context(Loop())
-        gate = stack.enter_context(Gate(loop, Upstream.parse(dsn)))
+        gate = stack.enter_context(Gate(loop, Upstream.parse(theirs)))
         steward = _steward(implementation, loop, log_dir, in_process=in_process)
         held: dict[str, Client] = {STEWARD: steward}
         stack.callback(_close, held)
@@ -208,6 +210,7 @@ def stage(
         steward.call("prepare", dsn=url)
         steward.call("connect", dsn=url, deadline_ms=DEADLINE_MS)
         asking = stack.enter_context(Asking(dsn))
+        as_client = stack.enter_context(Asking(theirs))
         backends = Backends(asking)
         known = backends.known_names()
         made = Stage(
@@ -218,18 +221,18 @@ def stage(
             loop,
             gate,
             backends,
-            Auditor(asking, declared),
+            Auditor(as_client, declared),
             Fresh(declared.ids),
             known,
             backends.reading_functions(),
             Sessions(
-                backends.starts_above_read_committed(),
+                Backends(as_client).starts_above_read_committed(),
                 backends.triggered_tables(),
                 known,
                 backends.commits_check(),
-                backends.default_level(),
+                Backends(as_client).default_level(),
             ),
-            constraints.find(dsn, declared),
+            constraints.find(theirs, declared),
             Database(
                 backends.commits_can_fail(),
                 backends.partitioned(),

@@ -158,7 +158,7 @@ class Venue:
                 self.logs,
                 names=CLIENTS,
                 in_process=self.in_process,
-                beside=self.target.over_tcp(dsn),
+                beside=self.target.for_clients(dsn),
                 commits_wait=self.target.commits_wait,
             )
             self._stage = self._stack.enter_context(setting)

@@ -237,12 +237,150 @@ def somebody_elses(server: Server, opened: Target) -> Iterator[None]:
         connection.execute(f'DROP DATABASE "{name}"')
 
 
-def test_over_tcp_it_is_the_same_database(target: Target) -> None:
-    where = target.over_tcp(target.dsn)
-    assert conninfo_to_dict(where)["host"] == "127.0.0.1"
+RIGHTS = (
+    "SELECT rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls,"
+    " rolname = (SELECT datdba::regrole::text FROM pg_database WHERE datname = current_database())"
+    " FROM pg_roles WHERE rolname = current_user"
+)
+ONLY_OWNER = (False, False, False, False, False, True)
+
+
+def roles(server: Server) -> set[object]:
+    return {name for (name,) in rows(server.dsn(), "SELECT rolname FROM pg_roles")}
+
+
+@pytest.mark.parametrize("tcp", [True, False])
+def test_clients_enter_as_the_owner_of_their_database_only(target: Target, tcp: bool) -> None:
+    where = target.for_clients(target.dsn, tcp=tcp)
+    assert (conninfo_to_dict(where)["host"] == "127.0.0.1") == tcp
     assert rows(where, "SELECT current_database()") == [(name_of(target.dsn),)]
+    assert rows(where, RIGHTS) == [ONLY_OWNER]
+    # In its database it may do what an owner may.
+    rows(where, "SELECT 1", before="CREATE EXTENSION btree_gist; CREATE TABLE t (n int)")
+    with psycopg.connect(where, autocommit=True) as connection:
+        connection.execute("CREATE SCHEMA s; SET lock_timeout = 7; SELECT pg_advisory_lock(1)")
+        connection.execute("DO $$ BEGIN RAISE NOTICE 'x'; END $$")
+        connection.execute("BEGIN; INSERT INTO t VALUES (1); PREPARE TRANSACTION 'p'")
+        connection.execute("COMMIT PREPARED 'p'")
 
 
-def test_on_the_user_s_server_it_is_reached_as_the_user_said(server: Server) -> None:
-    with open_target(server.dsn()) as opened:
-        assert opened.over_tcp(opened.dsn) == opened.dsn
+@pytest.mark.parametrize(
+    "attack",
+    [
+        "COPY (SELECT 1) TO PROGRAM 'true'",
+        "COPY (SELECT 1) TO '/tmp/lastseat-was-here'",
+        "SELECT pg_read_file('/etc/passwd')",
+        "ALTER SYSTEM SET fsync = on",
+        "CREATE ROLE another",
+        "ALTER ROLE postgres PASSWORD 'mine'",
+        "CREATE DATABASE another",
+        "SET ROLE postgres",
+        "SET SESSION AUTHORIZATION postgres",
+        "SET session_replication_role = replica",
+        "DROP DATABASE {other}",
+        "GRANT postgres TO CURRENT_USER",
+        "CREATE FUNCTION f() RETURNS int LANGUAGE c AS 'libc', 'abs'",
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'postgres'",
+    ],
+)
+def test_clients_cannot_do_more_than_that(target: Target, server: Server, attack: str) -> None:
+    other = target.new_database()
+    where = target.for_clients(target.dsn)
+    with (
+        psycopg.connect(target.dsn),  # of ours, to be ended by the last of them
+        psycopg.connect(where, autocommit=True) as connection,
+        pytest.raises(psycopg.Error) as refused,
+    ):
+        connection.execute(attack.format(other=name_of(other)))
+    assert refused.value.sqlstate == "42501"
+
+
+def test_clients_cannot_enter_another_database(target: Target) -> None:
+    other = target.new_database()
+    where = make_conninfo(target.for_clients(target.dsn), dbname=str(name_of(other)))
+    with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+        psycopg.connect(where)
+
+
+def test_owners_come_and_go_with_their_databases(server: Server) -> None:
+    before = roles(server)
+    with open_target(server=server) as opened:
+        other = opened.new_database()
+        assert roles(server) == before | {name_of(opened.dsn), name_of(other)}
+    assert roles(server) == before
+
+
+@pytest.mark.parametrize(
+    "options", ["SUPERUSER", "CREATEDB CREATEROLE", "CREATEDB CREATEROLE NOINHERIT"]
+)
+def test_on_the_user_s_server_too_clients_are_owners_of_their_own(
+    server: Server, options: str
+) -> None:
+    before = roles(server), databases(server)
+    with role(server, "keen", options) as dsn:
+        with open_target(dsn) as opened:
+            if "NOINHERIT" in options and server.version[0] < 16:
+                assert "clients enter as keen (it may not create roles)" in opened.describe()
+                return
+            assert "clients enter" not in opened.describe()
+            where = opened.for_clients(opened.dsn)
+            assert rows(where, RIGHTS) == [ONLY_OWNER]
+            # We see, end and roll back what is theirs.
+            rows(where, "SELECT 1", before="CREATE TABLE t AS SELECT 7 AS n")
+            rows(where, "SELECT 1", before="BEGIN; LOCK t; PREPARE TRANSACTION 'p'")
+            rows(opened.dsn, "SELECT 1", before="ROLLBACK PREPARED 'p'")
+            assert rows(opened.dsn, "SELECT n FROM t") == [(7,)]
+        assert (roles(server) - {"keen"}, databases(server)) == before
+
+
+def test_who_may_not_create_roles_is_what_clients_enter_as_and_told_so(server: Server) -> None:
+    with role(server, "modest", "CREATEDB") as dsn, open_target(dsn) as opened:
+        assert "clients enter as modest (it may not create roles)" in opened.describe()
+        assert rows(opened.for_clients(opened.dsn), "SELECT current_user") == [("modest",)]
+
+
+def test_where_a_new_role_may_not_get_in_it_is_told_so_and_done_without(server: Server) -> None:
+    before = roles(server), databases(server)
+    hba = server.data_directory / "pg_hba.conf"
+    rules = hba.read_text()
+    with role(server, "alone", "CREATEDB CREATEROLE") as dsn:
+        hba.write_text(f"host all alone 127.0.0.1/32 scram-sha-256\n{_but_tcp(rules)}")
+        _reload(server)
+        try:
+            with open_target(dsn) as opened:
+                assert "clients enter as alone (a role made for them may not" in opened.describe()
+                assert rows(opened.for_clients(opened.dsn), "SELECT current_user") == [("alone",)]
+                assert roles(server) == before[0] | {"alone"}
+        finally:
+            hba.write_text(rules)
+            _reload(server)
+    assert (roles(server), databases(server)) == before
+
+
+def _but_tcp(rules: str) -> str:
+    return "\n".join(line for line in rules.splitlines() if not line.startswith("host"))
+
+
+def _reload(server: Server) -> None:
+    """Returns when a new session is met by the rules as they are now."""
+    with psycopg.connect(server.dsn(), autocommit=True) as connection:
+        (before,) = connection.execute("SELECT pg_conf_load_time()").fetchone()
+        connection.execute("SELECT pg_reload_conf()")
+    while rows(server.dsn(), "SELECT pg_conf_load_time()") == [(before,)]:
+        pass
+
+
+def test_the_server_s_log_has_no_password(server: Server) -> None:
+    with psycopg.connect(server.dsn(), autocommit=True) as connection:
+        connection.execute("ALTER SYSTEM SET log_statement = 'all'")
+        _reload(server)
+        try:
+            with open_target(server=server) as opened:
+                password = str(conninfo_to_dict(opened.for_clients(opened.dsn))["password"])
+                name = str(name_of(opened.dsn))
+        finally:
+            connection.execute("ALTER SYSTEM RESET log_statement")
+            _reload(server)
+    said = server.log.read_text()
+    assert f'CREATE ROLE "{name}"' in said
+    assert password not in said

@@ -88,7 +88,7 @@ def _run(args: argparse.Namespace) -> Verdict:
             target.dsn,
             out / "logs",
             names=names,
-            beside=target.over_tcp(target.dsn),
+            beside=target.for_clients(target.dsn),
             commits_wait=target.commits_wait,
             unhurried=args.attach,
         ) as ready,

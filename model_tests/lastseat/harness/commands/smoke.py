@@ -37,7 +37,7 @@ def try_it(
     console = shared.console()
     wrong = 0
     with open_target(dsn) as target:
-        beside = Upstream.parse(target.over_tcp(target.dsn)).url
+        beside = Upstream.parse(target.for_clients(target.dsn)).url
         for tried in smoke(implementation, target.dsn, beside, out / "logs", attach):
             if not tried.mistake:
                 console.print(f"  [green]right[/]  {tried.part}")

@@ -35,6 +35,7 @@ def _run(args: argparse.Namespace) -> Verdict:
             target.dsn,
             out / "logs",
             names=tuple(ALONE.attempts),
+            beside=target.for_clients(target.dsn),
             in_process=args.in_process,
         ) as ready,
     ):

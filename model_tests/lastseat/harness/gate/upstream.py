@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import quote, urlencode
 
 from attrs import field, frozen
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import Conninfo
 from scramp import ScramClient, ScramException
 
@@ -122,6 +122,12 @@ def _dial(host: str, port: int, timeout: float) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def entering_as(dsn: str, other: str) -> str:
+    """The way that ``dsn`` says, for the user and with the password and options of ``other``."""
+    they = Upstream.parse(other)
+    return make_conninfo(dsn, user=they.user, password=they.password, options=they.options)
 
 
 @frozen

@@ -14,7 +14,7 @@ from pathlib import Path
 from attrs import define, evolve, field
 from psycopg.conninfo import conninfo_to_dict
 
-from lastseat.harness.gate.upstream import Upstream
+from lastseat.harness.gate.upstream import Upstream, entering_as
 from lastseat.harness.implementations import client as clients
 from lastseat.harness.implementations.client import Client, Implementation
 from lastseat.harness.implementations.protocol import PROTOCOL, Start, read_start
@@ -66,9 +66,10 @@ class Stand:
             steward.close()
 
     def auditor_dsn(self) -> str:
-        """The database as it is now, for whoever looks at it."""
+        """The database as it is now, to look at it as the implementation's own user."""
         server = self.site.server
-        return self.site.admin_dsn if server is None else server.dsn(self.site.dbname)
+        dsn = self.site.admin_dsn if server is None else server.dsn(self.site.dbname)
+        return entering_as(dsn, self.url)
 
 
 @contextlib.contextmanager
@@ -94,7 +95,7 @@ def stand(
         assert target.server is not None
         enter = ("nsenter", f"--net=/proc/{target.server.pid}/ns/net")
         implementation = _entering(implementation, enter)
-    url = Upstream.parse(dsn if way is Way.SOCKET else target.over_tcp(dsn)).url
+    url = Upstream.parse(target.for_clients(dsn, tcp=way is not Way.SOCKET)).url
     held: dict[str, Client] = {}
     site = Site(target.server, dbname, dsn, lambda: _processes(held), rng, standby)
     with contextlib.ExitStack() as stack:

@@ -130,7 +130,7 @@ def fate(
     rules = tuple(sorted({rule for each in found.convicted for rule in each.rules}))
     stressed = None
     if mutant.breaks and with_stress and mutant.implementation.factory is not None:
-        dsn = target.new_database()
+        dsn = target.for_clients(target.new_database(), tcp=False)
         stressed = stress(mutant.implementation.factory, dsn, max(_LEAST, seconds))
     return Fate(
         name,

@@ -43,7 +43,7 @@ SETTINGS: Mapping[str, str] = {
 
 HBA = """\
 # The socket lies in a folder that only its owner can enter. Everybody on this machine can
-# reach the port, and a superuser can run programs, so that the port asks for the password.
+# reach the port, so that it asks for the password.
 local all,replication all trust
 host all all 127.0.0.1/32 scram-sha-256
 """

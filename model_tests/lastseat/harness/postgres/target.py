@@ -1,7 +1,11 @@
 """A database that lastseat created itself: on an embedded server, or on a server of the user's.
 
-On the user's server nothing is read or changed but databases made here, and no process is
+On the user's server nothing is read or changed but databases and roles made here, and no process is
 signalled but backends connected to them.
+
+Each database has an owner of its own: a role of the same name that is no superuser, may create
+neither databases nor roles, and goes with the database. Implementations enter as this role, with a
+password that is made up here. What needs more is done on our own side, as the dsn's user.
 """
 
 import contextlib
@@ -25,6 +29,8 @@ from lastseat.harness.postgres.server import Server
 NAME_PREFIX = "lastseat_"
 CONNECT_SECONDS = 10
 TERMINATE_MS = 5000
+_GRANTS_INHERIT = 16
+"""The major version from which on a grant says what comes with it."""
 DEADLOCK_TIMEOUT = cluster.SETTINGS["deadlock_timeout"]
 
 
@@ -50,6 +56,8 @@ class _Facts:
     version: tuple[int, int]
     place: str
     user: str
+    superuser: bool
+    makes_roles: bool
 
 
 @define(eq=False)
@@ -62,8 +70,12 @@ class Target:
     _facts: _Facts
     _owns_server: bool
     _names: list[str] = field(factory=list, init=False)
+    _passwords: dict[str, str] = field(factory=dict, init=False, repr=False)
+    """Of the owners, by the database."""
+    _without_owners: str = field(default="", init=False)
+    """Why clients enter as the dsn's own user, if they do."""
     dsn: str = field(default="", init=False)
-    """Connection string of the database, for its owner; on an embedded server the superuser."""
+    """Connection string of the database for our own side; on an embedded server the superuser's."""
     commits_wait: bool = field(default=False, init=False)
     """Was the server started with ``COMMITS_WAIT``?"""
     deadlock_timeout: str = field(default="", init=False)
@@ -73,6 +85,11 @@ class Target:
     def version(self) -> tuple[int, int]:
         """The server's major and minor version."""
         return self._facts.version
+
+    @property
+    def makes_roles(self) -> bool:
+        """Whether databases can have owners of their own."""
+        return self._facts.makes_roles
 
     @property
     def place(self) -> str:
@@ -85,6 +102,8 @@ class Target:
         note = ""
         if self.deadlock_timeout != DEADLOCK_TIMEOUT:
             note = f", deadlock_timeout {self.deadlock_timeout} (not ours to set)"
+        if self._without_owners:
+            note += f", clients enter as {self._facts.user} ({self._without_owners})"
         major, minor = self.version
         return (
             f"PostgreSQL {major}.{minor} ({origin}) at {self.place}, "
@@ -97,15 +116,12 @@ class Target:
         It is dropped with the others when the target is closed.
         """
         name = NAME_PREFIX + secrets.token_hex(6)
-        dsn = make_conninfo(self._admin, dbname=name)
-        # Not template1: on the user's server it may hold anything, or be in use.
-        create = sql.SQL(
-            "CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"
-        ).format(sql.Identifier(name))
         self._names.append(name)
         try:
             with _connect(self._admin) as connection:
-                connection.execute(create)
+                if not self._without_owners:
+                    self._passwords[name] = _create_owner(connection, name)
+                _create(connection, name, owned=name in self._passwords)
                 # Needs a right that only superusers have by default; where it is missing, the
                 # server's own value holds, and `describe` tells.
                 with contextlib.suppress(psycopg.errors.InsufficientPrivilege):
@@ -116,16 +132,33 @@ class Target:
                     )
         except psycopg.Error as error:
             raise TargetError(f"cannot create a database at {self.place}: {error}") from error
-        return dsn
+        if self._facts.superuser or name not in self._passwords:
+            return make_conninfo(self._admin, dbname=name)
+        # Else we could not look at what is the owner's, nor end its sessions.
+        options = conninfo_to_dict(self._admin).get("options") or ""
+        return make_conninfo(self._admin, dbname=name, options=f"{options} -c role={name}".strip())
 
-    def over_tcp(self, dsn: str) -> str:
-        """One of the databases, reached as every driver can: not over a socket in a folder.
+    def for_clients(self, dsn: str, *, tcp: bool = True) -> str:
+        """One of the databases as an implementation enters it: as its owner.
 
-        On the user's server it is reached as the user said.
+        With ``tcp`` it is reached as every driver can, not over a socket in a folder; on the user's
+        server as the user said.
         """
+        dbname = str(conninfo_to_dict(dsn)["dbname"])
         if self.server is None:
-            return dsn
-        return self.server.dsn(str(conninfo_to_dict(dsn)["dbname"]), tcp=True)
+            given = make_conninfo(self._admin, dbname=dbname)
+        else:
+            given = self.server.dsn(dbname, tcp=tcp)
+        if dbname not in self._passwords:
+            return given
+        return make_conninfo(given, user=dbname, password=self._passwords[dbname])
+
+    def enter_as_ourselves(self, why: str) -> None:
+        """From now on databases have no owner of their own; what was made until now is dropped."""
+        names, self._names = self._names, []
+        self._drop(names)
+        self._passwords.clear()
+        self._without_owners = why
 
     def for_others(self) -> str:
         """A dsn by which another process of ours can open a target on the same server."""
@@ -172,6 +205,10 @@ class Target:
                             sql.Identifier(name)
                         )
                     )
+                    if self._passwords.pop(name, None) is not None:
+                        connection.execute(
+                            sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(name))
+                        )
                     left.remove(name)
         except psycopg.Error as error:
             raise TargetError(
@@ -232,10 +269,13 @@ def _look(dsn: str) -> _Facts:
             info = connection.info
             number = info.server_version
             version = (number // 10000, number % 10000)
-            facts = _Facts(version, f"{info.host}:{info.port}", info.user)
+            place, user = f"{info.host}:{info.port}", info.user
             row = connection.execute(
-                "SELECT pg_backend_pid(), pg_is_in_recovery(), rolcreatedb OR rolsuper"
-                " FROM pg_roles WHERE rolname = current_user"
+                "SELECT pg_backend_pid(), pg_is_in_recovery(), rolcreatedb OR rolsuper,"
+                # Before 16, a role that inherits nothing could not drop what another role owns.
+                " rolsuper, rolsuper OR rolcreaterole AND (rolinherit OR %s)"
+                " FROM pg_roles WHERE rolname = current_user",
+                (version[0] >= _GRANTS_INHERIT,),
             ).fetchone()
             announced_pid = info.backend_pid
     except psycopg.Error as error:
@@ -244,27 +284,31 @@ def _look(dsn: str) -> _Facts:
         raise TargetError("the given dsn is not UTF-8") from error
     if not OLDEST <= version[0] <= NEWEST:
         raise TargetError(
-            f"{facts.place} is PostgreSQL {version[0]}; lastseat needs {OLDEST} to {NEWEST}."
+            f"{place} is PostgreSQL {version[0]}; lastseat needs {OLDEST} to {NEWEST}."
         )
     if row is None or row[0] != announced_pid:
         raise TargetError(
-            f"{facts.place} is not PostgreSQL itself: the process that answers is not the one "
+            f"{place} is not PostgreSQL itself: the process that answers is not the one "
             "that was announced. Name the server, not a connection pooler before it."
         )
     if row[1]:
-        raise TargetError(f"{facts.place} is a standby; name the primary.")
+        raise TargetError(f"{place} is a standby; name the primary.")
     if not row[2]:
         raise TargetError(
-            f"{facts.user} may not create databases at {facts.place}. lastseat works only in a "
-            f'database that it created itself: ALTER ROLE "{facts.user}" CREATEDB, or name '
+            f"{user} may not create databases at {place}. lastseat works only in a "
+            f'database that it created itself: ALTER ROLE "{user}" CREATEDB, or name '
             "another user."
         )
-    return facts
+    return _Facts(version, place, user, bool(row[3]), bool(row[4]))
 
 
 def _equip(target: Target) -> None:
     """Give a target its first database, and find out what can be done in it."""
+    if not target.makes_roles:
+        target.enter_as_ourselves("it may not create roles")
     target.dsn = target.new_database()
+    if target.server is None:
+        _try_owner(target)
     try:
         with _connect(target.dsn) as connection:
             standbys = connection.execute("SHOW synchronous_standby_names").fetchone()
@@ -273,13 +317,62 @@ def _equip(target: Target) -> None:
             assert row is not None
             target.deadlock_timeout = str(row[0])
             if target.server is None:
-                _check_backends(connection, target.dsn)
+                _check_backends(connection, target.for_clients(target.dsn))
     except psycopg.Error as error:
         raise TargetError(f"cannot use a new database at {target.place}: {error}") from error
 
 
+def _try_owner(target: Target) -> None:
+    """On the user's server a new role may not get in, or we not act as it: then do without."""
+    try:
+        for dsn in (target.for_clients(target.dsn), target.dsn):
+            _connect(dsn).close()
+    except psycopg.OperationalError as error:
+        reason = str(error).strip().splitlines()[-1]
+        target.enter_as_ourselves(f"a role made for them may not: {reason}")
+        target.dsn = target.new_database()
+
+
+def _create_owner(connection: Connection, name: str) -> str:
+    """Create the role that is to own the database of this name; its password.
+
+    The server gets a verifier, so that no log of it can hold the password.
+    """
+    password = secrets.token_hex(16)
+    verifier = connection.pgconn.encrypt_password(
+        password.encode(), name.encode(), b"scram-sha-256"
+    )
+    connection.execute(
+        sql.SQL(
+            "CREATE ROLE {} LOGIN PASSWORD {}"
+            " NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
+        ).format(sql.Identifier(name), sql.Literal(verifier.decode()))
+    )
+    grant = sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(name))
+    if connection.info.server_version // 10000 >= _GRANTS_INHERIT:
+        grant += sql.SQL(" WITH INHERIT TRUE, SET TRUE")
+    connection.execute(grant)
+    return password
+
+
+def _create(connection: Connection, name: str, *, owned: bool) -> None:
+    """Create an empty database; where it is ``owned`` by a role of its name, closed to others."""
+    # Not template1: on the user's server it may hold anything, or be in use.
+    create = sql.SQL(
+        "CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"
+    )
+    if not owned:
+        connection.execute(create.format(sql.Identifier(name)))
+        return
+    owner = sql.SQL(" OWNER {}").format(sql.Identifier(name))
+    connection.execute(create.format(sql.Identifier(name)) + owner)
+    connection.execute(
+        sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name))
+    )
+
+
 def _check_backends(connection: Connection, dsn: str) -> None:
-    """Prove that our own backends can be seen and ended; raises TargetError if not."""
+    """Prove that the clients' backends can be seen and ended; raises TargetError if not."""
     with _connect(dsn) as victim:
         pid = victim.info.backend_pid
         seen = connection.execute(
