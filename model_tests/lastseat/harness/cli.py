@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from lastseat.harness import interrupts, results
 from lastseat.harness.commands.examples import EXAMPLES, epilog
+from lastseat.harness.dsn import forget_environment
 from lastseat.harness.mistakes import Interrupted, Mistake
 from lastseat.harness.plain import paragraph, plain
 from lastseat.harness.verdict import INTERRUPTED, Verdict
@@ -67,6 +68,7 @@ def _main(given: Sequence[str]) -> int:
     named = [name for name in EXAMPLES if name in given[:1]]
     # What other commands need is not loaded: it takes longer than to check a short history.
     args = parser(named or tuple(EXAMPLES)).parse_args(given)
+    forget_environment()
     try:
         return _run(args)
     finally:

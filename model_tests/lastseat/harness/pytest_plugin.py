@@ -25,7 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("lastseat", "verification of a booking implementation")
     for name, words in (
         ("profile", "how far a verification goes: quick (default) or full"),
-        ("dsn", "the server that it works on; without it, one of its own"),
+        ("dsn", "the server that it works on; without it and LASTSEAT_DSN, one of its own"),
         ("out", "the folder for reports and files that replay violations"),
         ("known-failures", 'TOML of lines "ID" = "REASON": these tests are expected to fail'),
     ):
@@ -91,9 +91,18 @@ def _lastseat_sessions(request: pytest.FixtureRequest) -> Iterator[Sessions]:
     with pytest.MonkeyPatch.context() as patch:
         # What the tests can import, the processes that host an implementation can, too.
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
-        with Sessions(profile, _setting(config, "dsn"), out) as sessions:
+        with Sessions(profile, _dsn(config), out) as sessions:
             yield sessions
     results.release()
+
+
+def _dsn(config: pytest.Config) -> str | None:
+    from lastseat.harness.dsn import conceal, from_environment
+
+    given = _setting(config, "dsn")
+    if given is not None:
+        conceal(given)
+    return given or from_environment()
 
 
 @pytest.fixture

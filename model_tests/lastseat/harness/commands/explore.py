@@ -105,7 +105,7 @@ def _classes(
     heard: Heard,
 ) -> None:
     """One schedule of each class, by as many workers as pay off."""
-    workers = args.workers or (1 if args.dsn or _few(scenario) else os.cpu_count() or 1)
+    workers = args.workers or (1 if args.dsn is not None or _few(scenario) else os.cpu_count() or 1)
     with contextlib.ExitStack() as stack:
         target = stack.enter_context(open_where_commits_meet(args.dsn))
         if workers > 1:

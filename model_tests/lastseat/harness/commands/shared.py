@@ -11,6 +11,7 @@ from pathlib import Path
 from attrs import evolve
 
 from lastseat.harness import record, results, shell
+from lastseat.harness.dsn import VARIABLE, DsnAction, from_environment
 from lastseat.harness.implementations.client import Client, Implementation
 from lastseat.harness.plain import plain
 from lastseat.harness.registry import resolve
@@ -57,8 +58,11 @@ def add_server(sub: argparse.ArgumentParser) -> None:
     """Which server."""
     sub.add_argument(
         "--dsn",
+        action=DsnAction,
         type=_dsn,
-        help="work on this server, in a database of our own (default: a server of our own)",
+        default=from_environment(),
+        help="work on this server, in a database of our own (default: the environment variable "
+        f"{VARIABLE}, else a server of our own)",
     )
 
 

@@ -83,7 +83,7 @@ def _run(args: argparse.Namespace) -> Verdict:
         seed,
         selection,
         known,
-        workers=args.workers or (1 if args.dsn else os.cpu_count() or 1),
+        workers=args.workers or (1 if args.dsn is not None else os.cpu_count() or 1),
         in_process=args.in_process,
     )
 

@@ -54,6 +54,8 @@ class _Facts:
     """What a server says about itself and about us."""
 
     version: tuple[int, int]
+    dsn: str
+    """With all that was found elsewhere: in the environment, a service file, a password file."""
     place: str
     user: str
     superuser: bool
@@ -238,7 +240,8 @@ def open_target(
     try:
         admin = dsn if server is None else server.dsn()
         assert admin is not None
-        target = Target(server, admin, _look(admin), owns_server)
+        facts = _look(admin)
+        target = Target(server, facts.dsn if server is None else admin, facts, owns_server)
         try:
             _equip(target)
         except BaseException:
@@ -270,6 +273,7 @@ def _look(dsn: str) -> _Facts:
             number = info.server_version
             version = (number // 10000, number % 10000)
             place, user = f"{info.host}:{info.port}", info.user
+            resolved = _resolved(connection)
             row = connection.execute(
                 "SELECT pg_backend_pid(), pg_is_in_recovery(), rolcreatedb OR rolsuper,"
                 # Before 16, a role that inherits nothing could not drop what another role owns.
@@ -299,7 +303,27 @@ def _look(dsn: str) -> _Facts:
             f'database that it created itself: ALTER ROLE "{user}" CREATEDB, or name '
             "another user."
         )
-    return _Facts(version, place, user, bool(row[3]), bool(row[4]))
+    return _Facts(version, resolved, place, user, bool(row[3]), bool(row[4]))
+
+
+_FILES = frozenset({"service", "servicefile", "passfile"})
+
+
+def _resolved(connection: Connection) -> str:
+    """How this connection was made, in full: others are to need none of our files and variables,
+    and to come to the same server where the dsn names several."""
+    info = connection.info
+    said = {
+        option.keyword.decode(): option.val.decode()
+        for option in connection.pgconn.info
+        if option.val and option.keyword.decode() not in _FILES
+    }
+    said |= {"host": info.host, "port": str(info.port)}
+    if "hostaddr" in said:
+        said["hostaddr"] = info.hostaddr
+    if info.password:
+        said["password"] = info.password
+    return make_conninfo("", **said)
 
 
 def _equip(target: Target) -> None:
