@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 from attrs import evolve
 
+from lastseat.harness import record
 from lastseat.harness.aftermath import LATE, NEVER
 from lastseat.harness.campaign import Campaign
 from lastseat.harness.faults import FAULTS
@@ -88,6 +89,23 @@ def test_a_second_fault_behind_the_first_convicts_nobody_who_is_right(
     assert 20 < runs <= 41
     fired = {f: n for f, n in sweeping.witness.fired.items() if f not in LATER}
     assert sum(fired.values()) > runs, "most runs have two"
+
+
+def test_a_fault_that_was_not_seen_is_told_with_its_case_and_the_command_that_shows_it(
+    campaign: Callable[[str], Campaign], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unproved = evolve(FAULTS["lose-answer"], proof=lambda _: False)
+    monkeypatch.setitem(FAULTS, "lose-answer", unproved)  # type: ignore[arg-type]
+    sweeping = campaign("optimistic")
+    sweeping.case = "faults/alone/lose-answer"
+    sweeping.fault_sweep(ALONE, "lose-answer")
+    told = [words for words in sweeping.witness.missing() if "not seen" in words]
+    assert len(told) == 5, "BEGIN, SELECT, UPDATE, INSERT, COMMIT"
+    for words, number in zip(told, range(1, 6), strict=True):
+        file = sweeping.out / f"unseen-{number}.schedule.json"
+        assert "of alice was not seen to happen, in faults/alone/lose-answer" in words
+        assert f"; lastseat replay {file}" in words
+        assert record.read_schedule(file.read_bytes()).scenario.name == "alone"
 
 
 @pytest.mark.parametrize(

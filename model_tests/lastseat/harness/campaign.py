@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from attrs import Factory, define, evolve, frozen
@@ -13,6 +14,7 @@ from lastseat.harness import record
 from lastseat.harness.confirmation import Repetition, SeenOnce, again, repeat, replay
 from lastseat.harness.ending import ending
 from lastseat.harness.judge.verdict import Finding, Judged
+from lastseat.harness.meetings import Fired
 from lastseat.harness.paste import pack
 from lastseat.harness.record import Recorded
 from lastseat.harness.registry import typed
@@ -94,6 +96,8 @@ class Campaign:
     diverged: int = 0
     numbers: Counter[str] = Factory(Counter)
     """How many files of each kind were saved; kept where several campaigns save in one folder."""
+    case: str = ""
+    """The case that it is run for."""
 
     def scenario(
         self,
@@ -243,12 +247,17 @@ class Campaign:
             return recorded, NOT_JUDGED
         judged = recorded.judged()
         if counts:
-            self.witness.take(run)
+            self.witness.take(run, partial(self._unseen, recorded))
         self.not_judged.update(judged.not_judged)
         if judged.disagreement is not None:
             self._save(recorded, judged.findings, self._next("disagreement"))
             self.disagreements.append(judged.disagreement)
         return recorded, judged
+
+    def _unseen(self, recorded: Recorded, fired: Fired) -> Fired:
+        """Keep a run in which a fault was not seen to happen."""
+        saved = self._save(recorded, (), self._next("unseen"))
+        return evolve(fired, case=self.case or saved.scenario, again=saved.again)
 
     def _weigh(self, recorded: Recorded, judged: Judged) -> Convicted | None:
         """Keep a run that broke a rule: at once what is a fact, the rest when it was illegal again.

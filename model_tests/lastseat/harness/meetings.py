@@ -20,6 +20,17 @@ class Fired:
     client: str
     turn: str
     seen: bool
+    case: str = ""
+    """Where that was looked for."""
+    again: str = ""
+    """The command that runs it again, where it was not seen."""
+
+    def __str__(self) -> str:
+        """For people, of one that was not seen."""
+        words = f"{self.fault} at «{self.turn}» of {self.client} was not seen to happen"
+        if self.again:
+            words += f", in {self.case}; {self.again} shows the run"
+        return words
 
 
 @define

@@ -118,6 +118,7 @@ class Venue:
             found.seen_once,
             sweeps=self._sweeps,
             numbers=self._numbers.setdefault(out, Counter()),
+            case=case,
         )
         try:
             if not warm:

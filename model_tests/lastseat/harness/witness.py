@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from attrs import Factory, define
 
@@ -35,8 +35,9 @@ class Witness:
         """How many faults met a turn, seen to happen or not."""
         return self.fired.total() + len(self.unseen)
 
-    def take(self, run: Run) -> None:
-        """Count what happened in a finished run."""
+    def take(self, run: Run, keep: Callable[[Fired], Fired] = lambda unseen: unseen) -> None:
+        """Count what happened in a finished run; ``keep`` saves one with a fault that was not seen,
+        and tells where."""
         report = run.faults.report()
         disturbed = {fired.client for fired in report}
         self.runs += 1
@@ -55,7 +56,7 @@ class Witness:
             if fired.seen:
                 self.fired[fired.fault] += 1
             else:
-                self.unseen.append(fired)
+                self.unseen.append(keep(fired))
 
     def add(self, other: Witness) -> None:
         """Count what another one has witnessed, too."""
@@ -78,8 +79,7 @@ class Witness:
                 yield f"no attempt was answered {answer}"
         if not self.overlaps and not self.contention:
             yield "no two clients contended for anything: no turn came in another's attempt"
-        for fired in self.unseen:
-            yield f"{fired.fault} at «{fired.turn}» of {fired.client} was not seen to happen"
+        yield from map(str, self.unseen)
 
     def advice(self) -> Iterator[str]:
         """What is legal, and better done otherwise."""
