@@ -12,6 +12,7 @@ import itertools
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from attrs import field, frozen
 from tests.as_users import KINDS, PASS, RIGHT, ROOT, VIOLATION, Verification, busy, verify
@@ -23,8 +24,11 @@ from lastseat.harness.postgres.binaries import NEWEST, OLDEST, Binaries
 
 WRONG = ("X01", "X03", "X21", "X39", "X48")
 """A stale sum, a stale snapshot, a trigger at COMMIT, a swallowed error, a hidden retry."""
-CONVICTING = ("--select", "explore/last-seat", "--select", "faults/last-seat/raise-40P01")
-"""Enough for each of the wrong ones."""
+CONVICTING = (
+    *("--select", "explore/last-seat", "--select", "faults/last-seat/raise-40P01"),
+    *("--workers", "1"),
+)
+"""Enough for each of the wrong ones, and by one worker, since two cases are soon run."""
 EXPLORATIONS = ("--select", "explore")
 FAULTS = ("--select", "faults/last-seat")
 
@@ -71,22 +75,32 @@ def brief(servers: Sequence[Binaries]) -> Iterator[Job]:
     yield from (Job(name, True, CONVICTING, server) for server in servers for name in WRONG)
 
 
-def run(chosen: Iterable[Job], verifying: Callable[..., Verification] = verify) -> int:
-    """Verify each and print a line; how many are not as they should be."""
-    failed = count = 0
-    began = time.monotonic()
-    for job in chosen:
-        done = verifying(job.name, OUT / job.folder, job.options, job.server)
-        count += 1
-        right = job.as_it_should(done)
-        failed += not right
-        told = done.conclusion if right and not job.wrong else f"{done.conclusion}: {done.detail}"
-        server = done.server.partition(" (")[0] or "no server"
-        name = job.name if right else f"WRONG  {job.name}"
-        print(f"{name:<26} {server:<16} {done.seconds:6.1f} s  {told}", flush=True)
+def run(
+    chosen: Iterable[Job],
+    verifying: Callable[..., Verification] = verify,
+    *,
+    together: int = 1,
+) -> int:
+    """Verify each, so many at a time, and print a line; how many are not as they should be."""
+    began, jobs = time.monotonic(), list(chosen)
+    with ThreadPoolExecutor(together) as pool:
+        ends = pool.map(
+            lambda job: verifying(job.name, OUT / job.folder, job.options, job.server), jobs
+        )
+        right = sum(_told(job, done) for job, done in zip(jobs, ends, strict=True))
     minutes = (time.monotonic() - began) / 60
-    print(f"{count - failed} of {count} are as they should be, in {minutes:.1f} minutes; {OUT}")
-    return failed
+    print(f"{right} of {len(jobs)} are as they should be, in {minutes:.1f} minutes; {OUT}")
+    return len(jobs) - right
+
+
+def _told(job: Job, done: Verification) -> bool:
+    """Print a line; whether it is as it should be."""
+    right = job.as_it_should(done)
+    told = done.conclusion if right and not job.wrong else f"{done.conclusion}: {done.detail}"
+    server = done.server.partition(" (")[0] or "no server"
+    name = job.name if right else f"WRONG  {job.name}"
+    print(f"{name:<26} {server:<16} {done.seconds:6.1f} s  {told}", flush=True)
+    return right
 
 
 def _servers(every: bool) -> list[Binaries]:
@@ -109,13 +123,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--every-server", action="store_true", help="on each version that is here")
     parser.add_argument("--wrong", action="store_true", help="some wrong ones, too")
     parser.add_argument("--brief", action="store_true", help="the part of it that .ci/run runs")
+    parser.add_argument("--together", type=int, default=1, metavar="N", help="so many at a time")
     parser.add_argument("--busy", type=int, default=0, metavar="N", help="busy loops on each core")
     args = parser.parse_args(arguments)
     servers = _servers(args.every_server or args.brief)
     options = ["--profile", args.profile, *(o for s in args.select for o in ("--select", s))]
     chosen = jobs(args.names, options, servers, wrong=args.wrong)
     with busy(args.busy):
-        return int(run(brief(servers) if args.brief else chosen) > 0)
+        return int(run(brief(servers) if args.brief else chosen, together=args.together) > 0)
 
 
 assert {m.name for m in MUTANTS}.issuperset(WRONG), "the catalogue has other names"

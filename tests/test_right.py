@@ -57,7 +57,7 @@ def test_right_ones_must_pass_and_wrong_ones_must_be_convicted(
     codes: dict[str, int], failed: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = [right.Job("nowait"), right.Job("X01", wrong=True)]
-    assert right.run(asked, told(codes)) == failed
+    assert right.run(asked, told(codes), together=2) == failed
     printed = capsys.readouterr().out
     assert printed.count("WRONG  ") == failed
     assert f"{2 - failed} of 2 are as they should be" in printed
