@@ -217,3 +217,11 @@ def test_doubt_that_is_denied_is_not_held_against_the_next_attempt_of_its_id(
     rules = {rule for convicted in judging.convicted for rule in convicted.rules}
     assert rules == {"INFRASTRUCTURE", "in doubt exactly where it is due"}
     assert judging.disagreements == []
+
+
+def test_what_landed_late_is_looked_at_before_its_attempt_is_over(campaign: CAMPAIGN) -> None:
+    """Where nobody waits for its lock, nothing else that runs could have made the booking."""
+    judging = campaign("nowait")
+    judging.fault_sweep(named("last-seat"), "stall-request")
+    assert judging.witness.fired["stall-request"] > 0
+    assert (judging.disagreements, judging.convicted) == ([], [])

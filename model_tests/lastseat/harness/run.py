@@ -498,13 +498,17 @@ class Run:
 
     def _fence(self) -> None:
         """A failed attempt is over for good when its client's connections are gone or at rest."""
-        for attempt in self.attempts:
-            if attempt.fenced or not attempt.failed:
-                continue
-            if self._stillness.at_rest(attempt.client):
-                attempt.fenced = True
-                self.events.append(history.Fence(self._tick(), attempt.name))
-                self.instep.fenced(attempt.name)
+        over = [
+            attempt
+            for attempt in self.attempts
+            if attempt.failed and not attempt.fenced and self._stillness.at_rest(attempt.client)
+        ]
+        if over:
+            self.observe()  # what it did before is its own still
+        for attempt in over:
+            attempt.fenced = True
+            self.events.append(history.Fence(self._tick(), attempt.name))
+            self.instep.fenced(attempt.name)
 
     def _give_up(self) -> None:
         """Nobody moves any more: end the clients that hang."""
