@@ -1,11 +1,12 @@
 """Outages are seen to happen, or they did not happen; some of them here."""
 
+import json
 import random
 
 import pytest
 from attrs import evolve
 
-from lastseat.harness.load.outage_trials import server_faults
+from lastseat.harness.load.outage_trials import CLIENTS, server_faults
 from lastseat.harness.outages import LOSSES, OUTAGES, Need
 from lastseat.harness.outages.outage import Site, stopped
 from lastseat.harness.postgres import open_target
@@ -44,6 +45,14 @@ def test_on_the_users_server_only_our_own_sessions_are_touched(server, tmp_path)
     assert (second.verdict, second.trial) == (Verdict.INCONCLUSIVE, None)
     assert second.words == f"unavailable, needs {Need.SERVER.value}"
     assert server.pid == pid
+    assert {client for kind, client in _faults(first.trial.path) if kind == "terminate"} == set(
+        CLIENTS
+    ), "an outage meets every client, and the history says so of each"
+
+
+def _faults(history):
+    lines = map(json.loads, history.read_text().splitlines())
+    return [(line["kind"], line["client"]) for line in lines if line["type"] == "fault"]
 
 
 def test_what_was_not_seen_to_happen_makes_it_inconclusive(tmp_path, monkeypatch):
