@@ -124,7 +124,7 @@ class Run:
     def _observer(self) -> Sight:
         """One that knows what the last run's knew of the connections."""
         stage = self.stage
-        made = Sight(self._tick, stage.backends.may_have_written, stage.known, stage.readers)
+        made = Sight(self._tick, stage.backends.has_written, stage.known, stage.readers)
         if stage.observer is not None:
             made.inherit(stage.observer)
         stage.observer = made

@@ -95,6 +95,8 @@ class Exchange:
     """Whether it is a COMMIT that the server answered with the tag ROLLBACK."""
     reverted: bool = False
     """Whether its client took it back by rolling back to a savepoint."""
+    unsure: bool = False
+    """Whether it may have written in a transaction that was lost before the server could tell."""
     others: tuple[str, ...] = ()
 
     @property
@@ -290,14 +292,14 @@ def doubt_where_due(attempt: Attempt, exchanges: Sequence[Exchange]) -> str | No
 
     What the server did to a commit whose answer was lost the attempt cannot know: it may doubt. If
     the server refused it, or another attempt had booked the id, an attempt that does not doubt is
-    right all the same.
+    right all the same; and so it is if nobody knows whether there was anything to commit.
     """
     if attempt.emitted_at is None or _booked(attempt):
         return None
     on_the_way = list(_commits_on_the_way(attempt, exchanges))
     if attempt.in_doubt and not on_the_way:
         return "it claims doubt, but no commit of its own was without a definite answer"
-    took = {e.transaction for e in exchanges if e.wrote}
+    took = {e.transaction for e in exchanges if e.wrote and not e.unsure}
     for commit in on_the_way:
         refused = commit.applied is False or commit.transaction not in took
         at_once = commit.answered_at == attempt.emitted_at

@@ -1,4 +1,4 @@
-"""Which transactions may have written, and which functions may not: as the server tells it."""
+"""Which transactions have written, and which functions may not: as the server tells it."""
 
 from __future__ import annotations
 
@@ -62,15 +62,15 @@ def backends(dsn: str) -> Iterator[Backends]:
         ("SELECT 1", False),
     ],
 )
-def test_a_transaction_that_may_have_written(
+def test_a_transaction_that_has_written(
     dsn: str, backends: Backends, said: str, wrote: bool
 ) -> None:
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("BEGIN")
         connection.execute(said.encode())
-        assert backends.may_have_written(connection.info.backend_pid) is wrote
+        assert backends.has_written(connection.info.backend_pid) is wrote
         connection.execute("ROLLBACK")
-        assert not backends.may_have_written(connection.info.backend_pid)
+        assert backends.has_written(connection.info.backend_pid) is None
 
 
 def test_functions_that_are_declared_not_to_write(backends: Backends) -> None:

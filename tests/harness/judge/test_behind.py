@@ -91,7 +91,7 @@ def test_a_process_of_another_database_is_not_taken_for_ours(
         for whose, seen in ((backends, False), (Backends(asking), True)):
             assert (pid in whose.alive([pid])) is seen
             assert (pid in whose.holding_locks([pid])) is seen
-            assert whose.may_have_written(pid) is seen
+            assert (whose.has_written(pid) is not None) is seen
         backends.cancel(pid)
         backends.terminate(pid)
         theirs.execute("SELECT 1")

@@ -448,7 +448,7 @@ def watch(seats: str) -> Iterator[Watch]:
 
         backends = scene.backends
         sight = Sight(
-            tick, backends.may_have_written, backends.known_names(), backends.reading_functions()
+            tick, backends.has_written, backends.known_names(), backends.reading_functions()
         )
         yield Watch(scene, table, sight, [], now)
 

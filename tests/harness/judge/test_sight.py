@@ -46,7 +46,7 @@ KNOWN = frozenset({"as", "now", "pg_advisory_unlock", "pg_advisory_unlock_all"})
 class Watch:
     """Alice's connections as the gate reports them, and what Sight has told so far."""
 
-    wrote: bool = True
+    wrote: bool | None = True
     told: list[Seen | CommitSent] = Factory(list)
     sight: Sight = None  # type: ignore[assignment]
     now: int = 0
@@ -228,12 +228,20 @@ def test_a_function_is_a_write_unless_the_server_knows_better() -> None:
         assert watch.commits == (["a1"] if wrote else [])
 
 
-def test_a_function_in_a_process_that_is_not_known_may_have_written() -> None:
-    watch = Watch(wrote=False)
+def test_a_function_of_which_nobody_can_tell_any_more_whether_it_wrote() -> None:
+    """Its connection was lost right behind its answer; only its client knows what that said."""
+    watch = Watch(wrote=None)
+    watch.see(Opened("alice", 1, 4711))
     watch.begin()
     watch.said("BEGIN", "BEGIN")
     watch.said("SELECT attempt(1)", "SELECT 1")
+    watch.broken()
+    watch.undelivered("COMMIT")
     assert watch["SELECT"].does is Does.WRITE
+    assert watch.commits == ["a1"]
+    assert {phase for _, _, phase in watch.seen} == {Phase.CLEANUP}
+    assert told(watch, a1=IN_DOUBT) == told(watch, a1=REJECTED) == set()
+    assert told(watch, a1=BOOKED) == {visibility.Rule.NOTHING_BEFORE_THE_COMMIT}
 
 
 def test_a_function_that_is_declared_not_to_write_reads() -> None:

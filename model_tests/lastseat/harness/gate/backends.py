@@ -35,7 +35,8 @@ _WROTE = f"""
          WHERE l.pid = a.pid AND l.database = a.datid AND granted
            AND c.relkind IS DISTINCT FROM 'S'
            AND mode IN ('RowExclusiveLock', 'AccessExclusiveLock'))
-      {_OURS.replace("pg_stat_activity", "pg_stat_activity AS a")} a.pid = $1::int
+      {_OURS.replace("pg_stat_activity", "pg_stat_activity AS a")}
+           a.pid = $1::int AND a.state <> 'idle'
 """
 _HAS_ID = f"SELECT backend_xid IS NOT NULL {_OURS} pid = $1::int"
 _HERE = f"SELECT pid {_OURS} backend_type = 'client backend' AND pid <> pg_backend_pid()"
@@ -109,10 +110,11 @@ class Backends:
         (pid,) = self._pids("SELECT pg_backend_pid()")
         return pid
 
-    def may_have_written(self, pid: int) -> bool:
+    def has_written(self, pid: int) -> bool | None:
         """Whether this process's open transaction has changed, or has tried to change, a table;
-        that it has locked rows is not enough."""
-        return self._asking.ask(_WROTE, str(pid)) == [("t",)]
+        that it has locked rows is not enough. None if it is in no transaction any more."""
+        found = self._asking.ask(_WROTE, str(pid))
+        return found[0][0] == "t" if found else None
 
     def has_transaction_id(self, pid: int) -> bool:
         """Whether this process's open transaction has written anything, or locked rows."""

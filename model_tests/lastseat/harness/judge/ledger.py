@@ -63,8 +63,9 @@ class Ledger:
         line.pending.append(len(self.exchanges))
         self.exchanges.append(exchange)
         self._in_two_phases(line, statement, exchange)
-        unwritten = not line.writes or savepoint(statement.sql) is None
-        line.phase = phase_of(line, exchange, gives_back=gives_back(statement.sql) and unwritten)
+        wrote = any(not self.exchanges[written].unsure for written in line.writes)
+        clears_up = gives_back(statement.sql) and not (wrote and savepoint(statement.sql))
+        line.phase = phase_of(line, exchange, wrote=wrote, gives_back=clears_up)
         return exchange
 
     def read(self, line: Line, statement: Statement, attempt: str, at: int) -> Exchange:
@@ -184,11 +185,18 @@ class Ledger:
         self.exchanges[index] = evolve(exchange, answered_at=at, applied=applied)
         return self.exchanges[index]
 
-    def found_to_read(self, index: int) -> None:
-        """What may have written has not."""
-        exchange = self.exchanges[index]
-        if exchange.does is Does.WRITE:
-            self.exchanges[index] = evolve(exchange, does=Does.READ)
+    def resolve(self, line: Line, *, wrote: bool | None) -> None:
+        """The turn that may have written has not, or, where the server could not be asked in time,
+        nobody can tell."""
+        for index in line.pending:
+            exchange = self.exchanges[index]
+            if exchange.does is not Does.WRITE:
+                continue
+            if wrote is None:
+                self.exchanges[index] = evolve(exchange, unsure=exchange.changed is None)
+            else:
+                self.exchanges[index] = evolve(exchange, does=Does.READ)
+                line.writes.discard(index)
 
 
 def _changed(exchange: Exchange, tag: str | None) -> int | None:

@@ -79,8 +79,8 @@ class Prepared:
     writes: frozenset[int]
 
 
-def phase_of(line: Line, exchange: Exchange, *, gives_back: bool) -> Phase:
-    """Where a statement stands in its attempt's life.
+def phase_of(line: Line, exchange: Exchange, *, wrote: bool, gives_back: bool) -> Phase:
+    """Where a statement stands in its attempt's life; ``wrote``: its transaction certainly has.
 
     What only clears up decides nothing, and what was decided before it stays decided: the end of a
     transaction that wrote nothing, what gives something back (a savepoint behind which nothing is
@@ -89,7 +89,7 @@ def phase_of(line: Line, exchange: Exchange, *, gives_back: bool) -> Phase:
     """
     if exchange.does in {Does.READ, Does.WRITE}:
         line.begun = exchange.attempt
-    if exchange.commits and line.writes:
+    if exchange.commits and wrote:
         return Phase.COMMIT
     if line.begun != exchange.attempt:
         return Phase.CONNECT

@@ -38,12 +38,12 @@ class Sight:
     """Reads gate events one by one; collects the exchanges, and yields the events of a history.
 
     ``tick`` gives the next logical instant; ``wrote`` asks the server whether the open transaction
-    of a process may have written; ``known`` are the server's own functions and keywords,
+    of a process has written, and is None if it has ended by now; ``known`` are the server's own functions and keywords,
     ``readers`` the functions of the user's that may not write.
     """
 
     tick: Callable[[], int]
-    wrote: Callable[[int], bool]
+    wrote: Callable[[int], bool | None]
     known: frozenset[str]
     readers: frozenset[str] = frozenset()
     lost_at: dict[str, list[int]] = Factory(dict)
@@ -292,11 +292,9 @@ class Sight:
         inside = answer.status == "T" or (answer.status is None and line.open)
         if not line.unsure or not inside:
             return
-        if not line.backend_pid or self.wrote(line.backend_pid):
-            return
-        line.writes.difference_update(line.pending)
-        for index in line.pending:
-            self._ledger.found_to_read(index)
+        wrote = self.wrote(line.backend_pid) if line.backend_pid else None
+        if not wrote:
+            self._ledger.resolve(line, wrote=wrote)
 
     def _broken(self, event: Broken) -> Iterator[Seen]:
         line = self._line(event.connection, event.client)
