@@ -38,8 +38,8 @@ class Sight:
     """Reads gate events one by one; collects the exchanges, and yields the events of a history.
 
     ``tick`` gives the next logical instant; ``wrote`` asks the server whether the open transaction
-    of a process has written, and is None if it has ended by now; ``known`` are the server's own functions and keywords,
-    ``readers`` the functions of the user's that may not write.
+    of a process has written, and is None if it has ended by now; ``known`` are the server's own
+    functions and keywords, ``readers`` the functions of the user's that may not write.
     """
 
     tick: Callable[[], int]
