@@ -319,7 +319,7 @@ class Run:
         return Circumstances(
             self.stage.database,
             level,
-            cache(lambda: backends.may_have_written(pid)),
+            cache(lambda: bool(backends.has_written(pid))),
             cache(lambda: backends.has_transaction_id(pid)),
         )
 
