@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from tests.harness.implementations import adapters
 from tests.harness.implementations.adapters import adapter
 
 from lastseat.harness.implementations import client as clients
+from lastseat.harness.implementations import warden
 from lastseat.harness.implementations.client import Client, Implementation
 from lastseat.harness.implementations.protocol import AdapterError, read_attempt, read_start
 from lastseat.harness.loop import Loop
@@ -121,7 +123,7 @@ def test_a_client_that_hangs_is_waited_for_as_long_as_is_said(start: Start) -> N
 def test_a_client_that_says_nothing_and_ignores_its_end_is_killed(start: Start) -> None:
     ignore = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(1000)"
     client = start((sys.executable, "-c", ignore))
-    pid = client._transport._child.pid  # type: ignore[attr-defined]
+    pid = client.pid
     client.kill()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
@@ -168,7 +170,7 @@ from lastseat.harness.implementations import client
 from lastseat.harness.loop import Loop
 stubborn = "import sys, time; print(flush=True); time.sleep(1000)"
 made = client.Process((sys.executable, "-c", stubborn), Path({str(tmp_path / "log")!r}))
-print(made._child.pid, flush=True)
+print(made.pid, flush=True)
 sys.stdin.read()
 """
     parent = subprocess.Popen(
@@ -183,6 +185,113 @@ sys.stdin.read()
             assert select.select([child], [], [], 20)[0]
         finally:
             os.close(child)
+
+
+# What an adapter leaves: processes and words without an end.
+
+DAEMON = """
+import os, sys, time
+reader, writer = os.pipe()
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:  # an orphan, in a session of its own, deaf to all that can be ignored
+        import signal
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+        os.environ.clear()
+        os.write(writer, str(os.getpid()).encode())
+        os.close(0); os.close(1); os.close(2)
+        time.sleep(1000)
+    os._exit(0)
+print(os.read(reader, 20).decode(), flush=True)
+{then}
+"""
+
+
+def await_end(pidfd: int) -> None:
+    try:
+        assert select.select([pidfd], [], [], 20)[0], "it lives on"
+    finally:
+        os.close(pidfd)
+
+
+@pytest.mark.parametrize("then", ["time.sleep(1000)", "sys.exit()", "os.kill(os.getpid(), 9)"])
+def test_what_an_adapter_has_started_ends_with_it(tmp_path: Path, then: str) -> None:
+    process = clients.Process(
+        (sys.executable, "-c", DAEMON.format(then=then)), tmp_path / "alice.log"
+    )
+    try:
+        assert select.select([process], [], [], 20)[0]
+        orphan = os.pidfd_open(int(process.read()))
+        if then != "time.sleep(1000)":
+            assert process.last_words(20) is not None
+        assert not select.select([orphan], [], [], 0)[0]
+    finally:
+        process.kill()
+    await_end(orphan)
+
+
+@pytest.mark.parametrize("killed", ["parent", "warden"])
+def test_the_end_of_whoever_watches_is_the_end_of_what_an_adapter_has_started(
+    tmp_path: Path, killed: str
+) -> None:
+    program = f"""
+import select, sys
+from pathlib import Path
+from lastseat.harness.implementations import client
+made = client.Process((sys.executable, "-c", {DAEMON.format(then="time.sleep(1000)")!r}),
+                      Path({str(tmp_path / "log")!r}))
+select.select([made], [], [])
+print(made.read().decode().strip(), made.pid, made._warden.pid, flush=True)
+sys.stdin.read()
+"""
+    parent = subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with parent:
+        assert parent.stdout is not None
+        orphan, adapter, warden = map(int, parent.stdout.readline().split())
+        watched = {pid: os.pidfd_open(pid) for pid in (orphan, adapter)}
+        os.kill(parent.pid if killed == "parent" else warden, signal.SIGKILL)
+        await_end(watched.pop(adapter))
+        if killed == "parent":
+            await_end(watched.pop(orphan))
+        for pid, fd in watched.items():  # the second line of defence is the adapter's alone
+            os.kill(pid, signal.SIGKILL)
+            os.close(fd)
+        parent.kill()
+
+
+def test_a_log_has_an_end(start: Start, tmp_path: Path) -> None:
+    """The beginning and the last words are kept, and the last line says what is missing."""
+    flood = f"""
+    print('the beginning', file=sys.stderr)
+    for _ in range({3 * warden.MOST} // 1000):
+        sys.stderr.write('x' * 999 + '\\n')
+    sys.exit('the last words')
+    """
+    said = mistake(start(adapter(flood)))
+    assert "the last words" in said
+    log = (tmp_path / "alice.log").read_bytes()
+    assert warden.MOST <= len(log) <= warden.MOST + 2 * warden.LAST
+    assert log.startswith(b"the beginning")
+    *_, before, last = log.splitlines()
+    assert before == b"the last words"
+    assert re.fullmatch(rb"lastseat: [0-9,]+ bytes are left out here, before the last .*", last)
+    # A next process of the client adds its last words, and no more.
+    mistake(start(adapter(flood)))
+    assert (tmp_path / "alice.log").stat().st_size <= warden.MOST + 4 * warden.LAST
+
+
+def test_a_log_that_fits_is_whole(start: Start, tmp_path: Path) -> None:
+    mistake(start(adapter("print('x' * 1_000_000, file=sys.stderr); sys.exit()")))
+    assert (tmp_path / "alice.log").read_bytes() == b"x" * 1_000_000 + b"\n"
+
+
+def test_a_full_disk_does_not_hold_an_adapter_up(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "alice.log").symlink_to("/dev/full")
+    told = "print('x' * 1_000_000, file=sys.stderr, flush=True); reply(result={'outcome': 'x'})"
+    assert start(adapter(told)).call("attempt", **ASKED) == {"outcome": "x"}
 
 
 # Factories, in a process and in a thread.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
-import signal
+import select
+import shutil
 import socket
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,15 +18,16 @@ from typing import IO, Any, Protocol
 
 from attrs import frozen
 
-from lastseat.harness.implementations import host, protocol
+from lastseat.harness.implementations import host, protocol, warden
 from lastseat.harness.implementations.protocol import AdapterError
 from lastseat.harness.loop import Loop
-from lastseat.harness.orphans import die_with_parent
 
 _LAST_LINES = 15
 _LAST_BYTES = 16_384
 _LONGEST_LINE = 1_000_000
 _KILL_PATIENCE = 5.0  # seconds
+_WARDEN_SECONDS = 2 * warden.KILLING_SECONDS
+_WARDEN = Path(warden.__file__)
 
 
 @frozen
@@ -82,33 +84,51 @@ class Transport(Protocol):
 
 
 class Process:
-    """A child process; it dies with us. What it logs goes behind what the file already holds."""
+    """A child process under a warden; it ends with us, and all that it has started ends with it.
+
+    What it logs goes behind what the file already holds.
+    """
 
     def __init__(self, command: Sequence[str], log: Path) -> None:
+        if shutil.which(command[0]) is None:
+            raise AdapterError(
+                f"the adapter {command[0]!r} does not start: there is no such program"
+            )
         self._log = log
+        theirs_control, self._control = os.pipe()
+        self._status, theirs_status = os.pipe()
+        self._told = b""
+        """What the warden has told so far: a line each, the pid and the exit code."""
         with log.open("ab") as errors:
             self._logged_before = errors.tell()
-            try:
-                self._child = subprocess.Popen(
-                    command,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=errors,
-                    # Ctrl-C is ours to handle: the clients end when their input does.
-                    process_group=0,
-                    preexec_fn=functools.partial(die_with_parent, os.getpid()),  # noqa: PLW1509
-                )
-            except OSError as error:
-                raise AdapterError(f"the adapter {command[0]!r} does not start: {error}") from error
-        assert self._child.stdin is not None
-        assert self._child.stdout is not None
-        self._requests: IO[bytes] = self._child.stdin
-        self._replies: IO[bytes] = self._child.stdout
+            self._warden = subprocess.Popen(
+                [
+                    *(sys.executable, "-I", "-S", str(_WARDEN), str(os.getpid())),
+                    *(str(theirs_control), str(theirs_status)),
+                    *command,
+                ],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                pass_fds=(theirs_control, theirs_status),
+                # Ctrl-C is ours to handle: the clients end when their input does.
+                process_group=0,
+            )
+        os.close(theirs_control)
+        os.close(theirs_status)
+        assert self._warden.stdin is not None
+        assert self._warden.stdout is not None
+        self._requests: IO[bytes] = self._warden.stdin
+        self._replies: IO[bytes] = self._warden.stdout
         os.set_blocking(self._replies.fileno(), False)
+        self._killed = False
 
     @property
     def pid(self) -> int:
-        return self._child.pid
+        told = self._tells(1, _WARDEN_SECONDS)
+        if told is None:
+            raise AdapterError("the adapter's process did not start")
+        return told
 
     def fileno(self) -> int:
         return self._replies.fileno()
@@ -121,9 +141,8 @@ class Process:
         return os.read(self.fileno(), 65536)
 
     def last_words(self, within: float) -> str | None:
-        try:
-            code = self._child.wait(within)
-        except subprocess.TimeoutExpired:
+        code = self._tells(2, within)
+        if code is None:
             return None
         how = f"by signal {-code}" if code < 0 else f"with code {code}"
         with self._log.open("rb") as log:
@@ -132,18 +151,37 @@ class Process:
         said = "\n    ".join(["its last words:", *lines]) if lines else "it said nothing"
         return f"the adapter's process ended {how}; {said}"
 
+    def _tells(self, number: int, within: float) -> int | None:
+        """What the warden tells as its first or second line; None if not ``within`` seconds."""
+        end = time.monotonic() + within
+        while self._told.count(b"\n") < number:
+            left = max(0.0, end - time.monotonic())
+            if self._killed or not select.select([self._status], [], [], left)[0]:
+                return None
+            data = os.read(self._status, 100)
+            if not data:
+                return None
+            self._told += data
+        return int(self._told.split(b"\n")[number - 1])
+
     def end_input(self) -> None:
         """Close its standard input: there will be no more requests."""
         self._requests.close()
 
     def kill(self) -> None:
-        if self._child.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._child.pid, signal.SIGKILL)
+        if self._killed:
+            return
+        self._killed = True
+        os.close(self._control)
         with contextlib.suppress(BrokenPipeError):  # a request that it never took
             self._requests.close()
+        try:
+            self._warden.wait(_WARDEN_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._warden.kill()
+            self._warden.wait()
         self._replies.close()
-        self._child.wait()
+        os.close(self._status)
 
 
 class Thread:
