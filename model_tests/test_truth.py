@@ -107,6 +107,16 @@ def test_an_error_is_raised_where_the_server_can_answer_so(
     assert [cell.turn for cell in tabulate(staged("serializable"), fault).cells] == turns
 
 
+def test_who_notices_the_loss_only_at_its_first_statement_meets_the_refusal_all_the_same(
+    staged: Callable[[str], Stage],
+) -> None:
+    """It fails without connecting; its next attempt is the one that is refused."""
+    staged("guarded-update").renew(["alice"])
+    for fault in ("refuse-53300", "stall-connecting"):
+        (cell,) = tabulate(staged("guarded-update"), fault).cells
+        assert (cell.seen, cell.row) == (True, FAILED), fault
+
+
 def written(text: str, name: str) -> str:
     found = re.search(f"<!-- lastseat: {name} -->\n(.*?)<!-- lastseat: end -->", text, re.DOTALL)
     assert found is not None

@@ -9,7 +9,7 @@ import struct
 
 import psycopg
 from attrs import define
-from psycopg.pq import TransactionStatus
+from psycopg.pq import ConnStatus, TransactionStatus
 
 from lastseat.harness.mutants.caller import Database
 
@@ -37,7 +37,7 @@ class HangsUp(Database):
     """Resets the connection at once, without a word to the server."""
 
     def close(self) -> None:
-        if self.connection is not None:
+        if self.connection is not None and self.connection.pgconn.status == ConnStatus.OK:
             descriptor = self.connection.pgconn.socket
             with socket.socket(fileno=os.dup(descriptor)) as wire:
                 wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)

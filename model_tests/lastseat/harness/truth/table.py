@@ -1,7 +1,9 @@
 """The truth table of an implementation, from real runs: each fault at each turn of one attempt.
 
 The attempt runs alone, and its request fits. Looked at is what it answers, whether it doubts, and
-whether the booking exists when nothing is under way any more; nobody asks again.
+whether the booking exists when nothing is under way any more; nobody asks again. Only a client that
+has lost its idle connection, and failed by it without making another, attempts again: what meets a
+client that connects would meet nothing else.
 """
 
 from __future__ import annotations
@@ -125,6 +127,10 @@ def _without_repeating(run: Run, fate: str) -> None:
     to_the_end(run)
     if run.stuck("alice"):
         run.perform(Decision(fate, "alice"))
+    if any(FAULTS[f.fault].arrives is Arrives.NO_TURN and not f.seen for f in run.faults.report()):
+        # It has noticed that its connection is lost when it used it. Now it connects.
+        run.ask("alice", run.attempts[0].request)
+        to_the_end(run)
 
 
 def _turns(plain: Run) -> Iterator[tuple[str, Where]]:
@@ -172,7 +178,7 @@ def _cell(run: Run, turns: Sequence[tuple[str, Where]]) -> Cell:
         turn, where = turns[moves[: moves.index(met[0])].count(RELEASE)]
     committing = any(isinstance(event, CommitSent) for event in run.events)
     struck = FAULTS[met[-1]] if met[-1] == LATE else fault
-    (attempt,) = run.attempts
+    attempt = run.attempts[-1]
     rows = run.final_readings()["r1"].rows
     return Cell(
         ", then ".join(met),
