@@ -24,8 +24,12 @@ class Asking:
     Each is a transaction by itself. Raises psycopg.Error. ``asked``: how many there have been.
     """
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, *, catalog_only: bool = False) -> None:
+        """With ``catalog_only`` no name means anything but what is PostgreSQL's own: a superuser
+        must not call by mistake what others have made."""
         self._connection = psycopg.connect(dsn, autocommit=True)
+        if catalog_only:
+            self._connection.execute("SET search_path = pg_catalog")
         self._libpq = self._connection.pgconn
         self._arrived = select.poll()
         self._arrived.register(self._libpq.socket, select.POLLIN)

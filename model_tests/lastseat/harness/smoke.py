@@ -158,7 +158,7 @@ def smoke(
         loop = stack.enter_context(Loop())
         theirs = entering_as(dsn, beside)
         gate = stack.enter_context(Gate(loop, Upstream.parse(theirs)))
-        backends = Backends(stack.enter_context(Asking(dsn)))
+        backends = Backends(stack.enter_context(Asking(dsn, catalog_only=True)))
         asking = stack.enter_context(Asking(theirs))
         here = (loop, gate, asking, backends, stack)
         bench = _Bench(implementation, dsn, beside, logs, *here, attach)

@@ -209,7 +209,7 @@ def stage(
             declared = evolve(declared, promises=frozenset())
         steward.call("prepare", dsn=url)
         steward.call("connect", dsn=url, deadline_ms=DEADLINE_MS)
-        asking = stack.enter_context(Asking(dsn))
+        asking = stack.enter_context(Asking(dsn, catalog_only=True))
         as_client = stack.enter_context(Asking(theirs))
         backends = Backends(asking)
         known = backends.known_names()

@@ -77,6 +77,7 @@ class Site:
         with psycopg.connect(
             dsn, autocommit=True, application_name=OURS, connect_timeout=_CONNECT_SECONDS
         ) as opened:
+            opened.execute("SET search_path = pg_catalog")  # a superuser's: nothing of theirs
             self._ours.add(opened.info.backend_pid)
             yield opened
 
