@@ -5,12 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from lastseat.harness.faults import FAULTS
+from lastseat.harness.judge.verdict import Repeated
 from lastseat.harness.stage import Stage
 from lastseat.harness.truth import catalogue, layout
 from lastseat.harness.truth.implied import NoAnswer, Row, Where, implied
-from lastseat.harness.truth.table import tabulate
+from lastseat.harness.truth.table import Cell, Table, tabulate
 from lastseat.spec.vocabulary import ANSWERS, BOOKED, CONFLICT, IN_DOUBT, INFRASTRUCTURE, REJECTED
 
 DOCS = Path(__file__).parents[1] / "docs" / "faults.md"
@@ -124,14 +126,31 @@ def written(text: str, name: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("name", "fault", "turn", "row"),
+    ("name", "fault", "turn", "row", "repeated"),
     [
-        ("X39", "raise-57014", "INSERT", Row(BOOKED, exists=False)),
-        ("X44", "lose-answer", "COMMIT", DONE),
+        # A BOOKED that is not there is a fact; that one was answered at all had to be seen again.
+        ("X39", "raise-57014", "INSERT", Row(BOOKED, exists=False), None),
+        ("X44", "lose-answer", "COMMIT", DONE, Repeated(3, 3)),
     ],
 )
 def test_a_wrong_implementation_contradicts_the_contract(
-    staged: Callable[[str], Stage], name: str, fault: str, turn: str, row: Row
+    staged: Callable[[str], Stage],
+    name: str,
+    fault: str,
+    turn: str,
+    row: Row,
+    repeated: Repeated | None,
 ) -> None:
     table = tabulate(staged(name), fault)
-    assert (turn, row) in {(cell.turn, cell.row) for cell in table.wrong}
+    assert (turn, row, repeated) in {(cell.turn, cell.row, cell.repeated) for cell in table.wrong}
+    assert table.seen_once == ()
+
+
+def test_what_contradicted_the_contract_once_is_no_contradiction() -> None:
+    wrong = Cell("lose-answer", "COMMIT", Where.COMMIT, DONE, frozenset({DOUBT_BOOKED}), seen=True)
+    once, twice = (evolve(wrong, repeated=Repeated(n, 9)) for n in (1, 2))
+    fact = evolve(wrong, row=Row(BOOKED, exists=False))
+    right = evolve(wrong, row=DOUBT_BOOKED)
+    table = Table((), (once, twice, fact, right))
+    assert table.wrong == (twice, fact)
+    assert table.seen_once == (once,)
