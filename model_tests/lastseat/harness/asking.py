@@ -15,7 +15,17 @@ import psycopg
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGresult
 
+from lastseat.harness.mistakes import Mistake
+
 _ANSWERED = frozenset({ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK})
+
+
+SILENCE_SECONDS = 120
+"""How long a server may be silent when it is asked something; its answers take milliseconds."""
+
+
+class SilentServer(Mistake):
+    """The server is connected, and says nothing."""
 
 
 class Asking:
@@ -70,7 +80,7 @@ class Asking:
 
     def _answer(self) -> PGresult:
         while self._libpq.is_busy():
-            self._arrived.poll()  # and not in libpq, where Ctrl-C would not be heard
+            self._await()  # and not in libpq, where Ctrl-C would not be heard
             self._libpq.consume_input()
         found = self._libpq.get_result()
         assert found is not None
@@ -79,6 +89,14 @@ class Asking:
         if found.status not in _ANSWERED:
             raise psycopg.errors.error_from_result(found)
         return found
+
+    def _await(self) -> None:
+        """Wait for more of the answer. Seconds are counted one by one, so that the time in which
+        this process was stopped is not the server's."""
+        for _ in range(SILENCE_SECONDS):
+            if self._arrived.poll(1000):
+                return
+        raise SilentServer(f"the server has not answered a question for {SILENCE_SECONDS} s")
 
 
 def array(numbers: Iterable[int]) -> str:

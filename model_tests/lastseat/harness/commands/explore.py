@@ -11,10 +11,9 @@ from pathlib import Path
 import msgspec
 from rich.table import Table
 
-from lastseat.harness import report
+from lastseat.harness import interrupts, report
 from lastseat.harness.certificate import Certificate
 from lastseat.harness.commands import shared
-from lastseat.harness.documents.keep import show
 from lastseat.harness.exploration import Own, Ran, explore
 from lastseat.harness.implementations.client import Implementation
 from lastseat.harness.mistakes import Interrupted
@@ -22,7 +21,7 @@ from lastseat.harness.postgres import open_where_commits_meet
 from lastseat.harness.scenario import SCENARIOS, Scenario, named
 from lastseat.harness.schedule.coverage import Coverage
 from lastseat.harness.venue import Found, Heard, Venue, venue_for_worker
-from lastseat.harness.verdict import Verdict
+from lastseat.harness.verdict import Verdict, worst
 from lastseat.harness.workers import Crew
 
 
@@ -44,13 +43,13 @@ def add(commands: shared.Commands[argparse.ArgumentParser]) -> None:
     )
     sub.add_argument(
         "--preemptions",
-        type=int,
+        type=shared.at_least(0),
         metavar="N",
         help="every schedule with at most N preemptions; implies --no-reduction",
     )
     sub.add_argument(
         "--workers",
-        type=int,
+        type=shared.at_least(1),
         metavar="N",
         help="processes that run schedules side by side (default: as many as pay off)",
     )
@@ -77,7 +76,16 @@ def _run(args: argparse.Namespace) -> Verdict:
     except KeyboardInterrupt:
         coverage.interrupted = True
         heard.broken_off(found)
-    return _told(args, scenario, out, found, coverage)
+    except Exception as error:
+        heard.broken_off(found)
+        if not found.convicted:  # what was found stays found, whatever went wrong later
+            raise
+        found.reasons.append(f"it ended early: {error or type(error).__name__}")
+    try:
+        with interrupts.later():
+            return _told(args, scenario, out, found, coverage)
+    except KeyboardInterrupt:
+        raise Interrupted(violated=bool(found.convicted)) from None
 
 
 def list_scenarios() -> Verdict:
@@ -151,12 +159,11 @@ def _told(
         else "every class of schedules that can be told apart"
     )
     told = Certificate(scenario, scope, coverage, found)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "certificate.json").write_bytes(msgspec.json.format(msgspec.json.encode(told.data())))
+    data = msgspec.json.format(msgspec.json.encode(told.data()))
+    kept = shared.write(out / "certificate.json", data)
     console.print(told.text(), end="", markup=False)
-    for convicted in found.convicted:
-        show(convicted)
+    kept &= shared.shown(found.convicted)
     report.show_convictions(found.convicted, console)
     if coverage.interrupted:
         raise Interrupted(violated=bool(found.convicted))
-    return told.verdict
+    return worst(told.verdict, *([] if kept else [Verdict.ERROR]))

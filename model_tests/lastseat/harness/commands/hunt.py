@@ -14,15 +14,15 @@ from typing import Any
 
 import msgspec
 
-from lastseat.harness import report
+from lastseat.harness import interrupts, report
 from lastseat.harness.commands import shared
-from lastseat.harness.documents.keep import show
 from lastseat.harness.hunting import Hunted, hunt
+from lastseat.harness.implementations.client import Implementation
 from lastseat.harness.mistakes import Interrupted
 from lastseat.harness.postgres import open_where_commits_meet
 from lastseat.harness.terminal import escape
 from lastseat.harness.venue import Heard, Venue, venue_for_worker
-from lastseat.harness.verdict import Verdict
+from lastseat.harness.verdict import Verdict, worst
 from lastseat.harness.workers import Crew
 
 FORMAT = "lastseat-hunt/1"
@@ -42,30 +42,49 @@ def add(commands: shared.Commands[argparse.ArgumentParser]) -> None:
     shared.add_server(sub)
     sub.add_argument("--minutes", type=float, default=5.0, metavar="M", help="default: 5")
     sub.add_argument("--seed", type=int, metavar="S", help="default: drawn, and told")
-    sub.add_argument("--workers", type=int, metavar="W", help="default: one per core")
+    sub.add_argument(
+        "--workers", type=shared.at_least(1), metavar="W", help="default: one per core"
+    )
     sub.add_argument("--out", type=Path, metavar="DIR", help="where violations are saved")
     sub.set_defaults(run=_run)
 
 
 def _run(args: argparse.Namespace) -> Verdict:
+    implementation = shared.implementation(args)
     out, hunted = shared.out_folder(args), Hunted()
     seed = args.seed if args.seed is not None else time.time_ns() % 1_000_000
     began, interrupted, heard = time.monotonic(), False, Heard()
     try:
-        _hunt(args, seed, out, hunted, heard)
+        _hunt(args, implementation, seed, out, hunted, heard)
     except KeyboardInterrupt:
         interrupted = True
         heard.broken_off(hunted.found)
-    _tell(args, seed, time.monotonic() - began, out, hunted)
+    except Exception as error:
+        heard.broken_off(hunted.found)
+        if not hunted.found.convicted:  # what was found stays found, whatever went wrong later
+            raise
+        hunted.found.reasons.append(f"it ended early: {error or type(error).__name__}")
+    try:
+        with interrupts.later():
+            kept = _tell(args, seed, time.monotonic() - began, out, hunted)
+    except KeyboardInterrupt:
+        interrupted = True
     if interrupted:
         raise Interrupted(violated=bool(hunted.found.convicted))
     if hunted.found.convicted:
         return Verdict.VIOLATION
-    return Verdict.INCONCLUSIVE if hunted.found.doubts else Verdict.PASS
+    verdict = Verdict.INCONCLUSIVE if hunted.found.doubts else Verdict.PASS
+    return worst(verdict, *([] if kept else [Verdict.ERROR]))
 
 
-def _hunt(args: argparse.Namespace, seed: int, out: Path, hunted: Hunted, heard: Heard) -> None:
-    implementation = shared.implementation(args)
+def _hunt(
+    args: argparse.Namespace,
+    implementation: Implementation,
+    seed: int,
+    out: Path,
+    hunted: Hunted,
+    heard: Heard,
+) -> None:
     workers = args.workers or os.cpu_count() or 1
     with contextlib.ExitStack() as stack:
         target = stack.enter_context(open_where_commits_meet(args.dsn))
@@ -82,7 +101,8 @@ def _hunt(args: argparse.Namespace, seed: int, out: Path, hunted: Hunted, heard:
             hunted.add(crew.finished()[1])
 
 
-def _tell(args: argparse.Namespace, seed: int, seconds: float, out: Path, hunted: Hunted) -> None:
+def _tell(args: argparse.Namespace, seed: int, seconds: float, out: Path, hunted: Hunted) -> bool:
+    """Write the documents and print the report; whether the documents could be written."""
     console = shared.console()
     found = hunted.found
     shared.gather(out, found)
@@ -104,8 +124,7 @@ def _tell(args: argparse.Namespace, seed: int, seconds: float, out: Path, hunted
         "answers": {str(answer): count for answer, count in found.witness.answers.items()},
         "reasons": list(dict.fromkeys(found.doubts)),
     }
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "hunt.json").write_bytes(msgspec.json.format(msgspec.json.encode(data)))
+    kept = shared.write(out / "hunt.json", msgspec.json.format(msgspec.json.encode(data)))
     speed = hunted.runs / seconds
     lines = [
         f"runs        {hunted.runs} in {seconds:.0f} s ({speed:.0f}/s)",
@@ -120,13 +139,13 @@ def _tell(args: argparse.Namespace, seed: int, seconds: float, out: Path, hunted
         *(f"but         {reason}" for reason in data["reasons"]),
     ]
     console.print("\n".join(map(escape, lines)))
-    for convicted in found.convicted:
-        show(convicted)
+    kept &= shared.shown(found.convicted)
     report.show_convictions(found.convicted, console)
     if hunted.shrunk_in:
         console.print(f"  made small in {hunted.shrunk_in} runs")
     again = f"lastseat hunt {args.implementation} --seed {seed}"
     console.print(escape(f"ended       {ended}; again: {again}"))
+    return kept
 
 
 def _counted(counts: Counter[str]) -> str:

@@ -42,7 +42,7 @@ def add(commands: shared.Commands[argparse.ArgumentParser]) -> None:
         help="do not see whether free-running threads would have found it, too",
     )
     sub.add_argument("--minutes", type=float, help="begin no other one after so many")
-    sub.add_argument("--workers", type=int, default=os.cpu_count(), metavar="N")
+    sub.add_argument("--workers", type=shared.at_least(1), default=os.cpu_count(), metavar="N")
     sub.add_argument("--out", type=Path, default=Path(".lastseat", "mutants"), metavar="DIR")
     shared.add_server(sub)
     sub.set_defaults(run=_run)

@@ -13,7 +13,7 @@ from lastseat.harness.campaign import Campaign
 from lastseat.harness.commands import shared
 from lastseat.harness.confirmation import Repetition
 from lastseat.harness.documents.keep import show
-from lastseat.harness.implementations.client import Implementation
+from lastseat.harness.implementations.client import Implementation, try_to_start
 from lastseat.harness.judge.verdict import Finding, Judged, Repeated
 from lastseat.harness.mistakes import Mistake
 from lastseat.harness.paste import PREFIX, unpack
@@ -65,7 +65,11 @@ def add(commands: shared.Commands[argparse.ArgumentParser]) -> None:
     )
     sub.add_argument("--adapter", metavar="COMMAND", help="the same, if it is an adapter")
     sub.add_argument(
-        "--times", type=int, default=_TIMES, metavar="N", help=f"how often (default: {_TIMES})"
+        "--times",
+        type=shared.at_least(1),
+        default=_TIMES,
+        metavar="N",
+        help=f"how often (default: {_TIMES})",
     )
     sub.add_argument(
         "--shrink", action="store_true", help="if it is illegal, look for a smaller one that is"
@@ -119,6 +123,7 @@ def _chosen(args: argparse.Namespace, recorded: str) -> Implementation:
             raise NotTyped(args.schedule, recorded)
         return known
     chosen = resolve(args.implementation or "", args.adapter)
+    try_to_start(chosen)
     if chosen.name != recorded:
         names = f"the file names {shell.word(recorded)}; {shell.word(chosen.name)} is run"
         shared.console().print(escape(names))

@@ -5,15 +5,17 @@ from __future__ import annotations
 import argparse
 import itertools
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from attrs import evolve
 
 from lastseat.harness import record, results, shell
+from lastseat.harness.campaign import Convicted
+from lastseat.harness.documents.keep import show
 from lastseat.harness.dsn import VARIABLE, DsnAction, from_environment
-from lastseat.harness.implementations.client import Client, Implementation
-from lastseat.harness.plain import plain
+from lastseat.harness.implementations.client import Client, Implementation, try_to_start
+from lastseat.harness.plain import paragraph, plain
 from lastseat.harness.registry import resolve
 from lastseat.harness.terminal import Terminal
 from lastseat.harness.venue import Found
@@ -50,8 +52,40 @@ def _add_in_process(sub: argparse.ArgumentParser) -> None:
 
 
 def implementation(args: argparse.Namespace) -> Implementation:
-    """The implementation that was asked for; raises AdapterError."""
-    return resolve(args.implementation, args.adapter)
+    """The implementation that was asked for, which can be started; raises AdapterError.
+
+    It is tried at once: no server is started for a factory that cannot be imported.
+    """
+    asked = resolve(args.implementation, args.adapter)
+    try_to_start(asked, in_process=getattr(args, "in_process", False))
+    return asked
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """Reads a number of the command line that must not be less."""
+
+    def number(text: str) -> int:
+        try:
+            given = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"must be a number, not {text!r}") from None
+        if given < least:
+            raise argparse.ArgumentTypeError(f"must be at least {least}, not {given}")
+        return given
+
+    return number
+
+
+def write(path: Path, data: bytes) -> bool:
+    """Write a document; whether that could be done. If not, it is said, and changes no verdict of
+    what was seen."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    except OSError as error:
+        print(paragraph(f"lastseat: {path} could not be written: {error}"), file=sys.stderr)
+        return False
+    return True
 
 
 def add_server(sub: argparse.ArgumentParser) -> None:
@@ -103,6 +137,17 @@ def out_folder(args: argparse.Namespace) -> Path:
     Raises NoFolder.
     """
     return results.folder(args.command, args.out)
+
+
+def shown(convictions: Iterable[Convicted]) -> bool:
+    """Write the pages of violations; whether that could be done."""
+    try:
+        for convicted in convictions:
+            show(convicted)
+    except OSError as error:
+        print(paragraph(f"lastseat: a page could not be written: {error}"), file=sys.stderr)
+        return False
+    return True
 
 
 def gather(out: Path, found: Found) -> None:

@@ -10,6 +10,7 @@ from lastseat.harness.commands import shared
 from lastseat.harness.gate.upstream import Upstream
 from lastseat.harness.implementations.client import Implementation
 from lastseat.harness.postgres import open_target
+from lastseat.harness.registry import resolve
 from lastseat.harness.smoke import smoke
 from lastseat.harness.terminal import escape, escape_lines
 from lastseat.harness.verdict import Verdict
@@ -24,7 +25,10 @@ def add(commands: shared.Commands[argparse.ArgumentParser]) -> None:
     shared.add_attach(sub)
     sub.set_defaults(
         run=lambda args: try_it(
-            shared.implementation(args), args.dsn, shared.out_folder(args), looked_on=args.attach
+            resolve(args.implementation, args.adapter),
+            args.dsn,
+            shared.out_folder(args),
+            looked_on=args.attach,
         )
     )
 

@@ -25,8 +25,8 @@ def add(commands: shared.Commands[argparse.ArgumentParser]) -> None:
     shared.add_implementation(sub, in_process=False)
     shared.add_server(sub)
     plan = Soak()
-    sub.add_argument("--attempts", type=_positive, default=plan.attempts, metavar="N")
-    sub.add_argument("--clients", type=_positive, default=plan.clients, metavar="C")
+    sub.add_argument("--attempts", type=shared.at_least(1), default=plan.attempts, metavar="N")
+    sub.add_argument("--clients", type=shared.at_least(1), default=plan.clients, metavar="C")
     sub.add_argument(
         "--faults",
         nargs="*",
@@ -34,7 +34,9 @@ def add(commands: shared.Commands[argparse.ArgumentParser]) -> None:
         metavar="OUTAGE",
         help=f"what strikes, in turn, of {', '.join(EVERYTHING)} (default: {' '.join(USUAL)})",
     )
-    sub.add_argument("--strikes", type=int, default=plan.strikes, metavar="N", help="how often")
+    sub.add_argument(
+        "--strikes", type=shared.at_least(0), default=plan.strikes, metavar="N", help="how often"
+    )
     sub.add_argument(
         "--server",
         type=_setting,
@@ -59,8 +61,8 @@ def _run(args: argparse.Namespace) -> Verdict:
         args.dsn,
         args.seed,
     )
-    out, console = shared.out_folder(args), shared.console()
     implementation = shared.implementation(args)
+    out, console = shared.out_folder(args), shared.console()
     console.print(
         f"[bold]lastseat soak[/] {escape(implementation.name)}: {plan.attempts:,} attempts"
         f" by {plan.clients} clients, {plan.strikes} outages, seed {plan.seed}"
@@ -95,13 +97,6 @@ def show(trial: Trial, console: Console) -> None:
         console.print(f"inconclusive: {escape(reason)}")
     console.print(f"history: {escape(str(trial.path))} (lastseat check judges it again)")
     console.print(f"verdict: [bold]{trial.verdict}[/]")
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")
-    return number
 
 
 def _setting(text: str) -> tuple[str, str]:

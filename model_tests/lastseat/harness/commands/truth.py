@@ -27,11 +27,12 @@ def add(commands: shared.Commands[argparse.ArgumentParser]) -> None:
 
 
 def _run(args: argparse.Namespace) -> Verdict:
+    implementation = shared.implementation(args)
     out = shared.out_folder(args)
     with (
         open_target(args.dsn) as target,
         stage(
-            shared.implementation(args),
+            implementation,
             target.dsn,
             out / "logs",
             names=tuple(ALONE.attempts),

@@ -37,7 +37,7 @@ def add(commands: shared.Commands[argparse.ArgumentParser]) -> None:
     sub.add_argument("--seed", type=int, default=None, help="of the Hypothesis machine")
     sub.add_argument(
         "--workers",
-        type=int,
+        type=shared.at_least(1),
         metavar="N",
         help="how many share the work (default: one a core; one on a server of yours)",
     )

@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -378,3 +379,18 @@ def start_in_process(implementation: Implementation, name: str, loop: Loop) -> C
         raise AdapterError(f"{implementation.name} is a command and cannot run in process")
     factory = implementation.factory
     return Client(name, loop, lambda: Thread(factory))
+
+
+def try_to_start(implementation: Implementation, *, in_process: bool = False) -> None:
+    """Have each program of a user's answer ``start`` once; raises AdapterError."""
+    for each in (implementation, implementation.beside):
+        if each is None or each.built_in:
+            continue
+        if in_process and each.factory is None:
+            raise AdapterError(f"{each.name} is a command and cannot run in process")
+        with Loop() as loop, tempfile.TemporaryDirectory() as folder:
+            client = start(each, each.name, loop, Path(folder, "log"))
+            try:
+                protocol.read_start(client.call("start", protocol=protocol.PROTOCOL))
+            finally:
+                client.close()

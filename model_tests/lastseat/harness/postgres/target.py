@@ -9,8 +9,11 @@ password that is made up here. What needs more is done on our own side, as the d
 """
 
 import contextlib
+import os
 import secrets
-from collections.abc import Mapping
+import socket
+import threading
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -28,6 +31,8 @@ from lastseat.harness.postgres.server import Server
 
 NAME_PREFIX = "lastseat_"
 CONNECT_SECONDS = 10
+SILENCE_SECONDS = 120
+"""How long a server may take for what is done on one connection: to create a database, say."""
 TERMINATE_MS = 5000
 _GRANTS_INHERIT = 16
 """The major version from which on a grant says what comes with it."""
@@ -261,8 +266,39 @@ def open_where_commits_meet(dsn: str | None) -> Target:
     return open_target(dsn, settings=None if dsn else COMMITS_WAIT)
 
 
-def _connect(dsn: str) -> Connection:
-    return psycopg.connect(dsn, autocommit=True, connect_timeout=CONNECT_SECONDS)
+@contextlib.contextmanager
+def _connect(dsn: str) -> Iterator[Connection]:
+    """A connection for a few statements; raises psycopg.OperationalError if they are not answered
+    within SILENCE_SECONDS."""
+    with psycopg.connect(dsn, autocommit=True, connect_timeout=CONNECT_SECONDS) as connection:
+        over, silent = threading.Event(), threading.Event()
+        arguments = connection, over, silent
+        watch = threading.Thread(target=_end_silence, args=arguments, daemon=True)
+        watch.start()
+        try:
+            yield connection
+        except psycopg.OperationalError as error:
+            if not silent.is_set():
+                raise
+            words = f"it let us in, and has not answered for {SILENCE_SECONDS} s"
+            raise psycopg.OperationalError(words) from error
+        finally:
+            over.set()
+            watch.join()
+
+
+def _end_silence(connection: Connection, over: threading.Event, silent: threading.Event) -> None:
+    """Cut the connection when it has been used for too long: who waits on it sees its end.
+
+    Seconds are counted one by one, so that the time in which this process was stopped is not the
+    server's.
+    """
+    for _ in range(SILENCE_SECONDS):
+        if over.wait(1):
+            return
+    silent.set()
+    with socket.socket(fileno=os.dup(connection.fileno())) as ours:
+        ours.shutdown(socket.SHUT_RDWR)
 
 
 def _look(dsn: str) -> _Facts:
@@ -350,7 +386,8 @@ def _try_owner(target: Target) -> None:
     """On the user's server a new role may not get in, or we not act as it: then do without."""
     try:
         for dsn in (target.for_clients(target.dsn), target.dsn):
-            _connect(dsn).close()
+            with _connect(dsn):
+                pass
     except psycopg.OperationalError as error:
         reason = str(error).strip().splitlines()[-1]
         target.enter_as_ourselves(f"a role made for them may not: {reason}")
