@@ -190,7 +190,7 @@ def test_a_violation_ends_with_1_and_is_replayed_from_its_file(tmp_path: Path) -
     assert "2 of 2 times every step came about as recorded; 2 illegal" in pasted.stdout
 
     changed = json.loads(file.read_text())
-    changed["decisions"][1]["fingerprint"] = "SELECT 42"
+    changed["decisions"][1] |= {"fingerprint": "SELECT 42", "shape": "SELECT ?"}
     file.write_text(json.dumps(changed))
     other = lastseat("replay", file, cwd=tmp_path)
     assert other.returncode == INCONCLUSIVE, other.stderr

@@ -39,7 +39,7 @@ MANY_TRIES = 30
 """So often a run is begun again, whether it comes about or not: each way twice; and often where the
 server may choose otherwise each time."""
 
-SECONDS = 30.0
+SECONDS = 60.0
 """After so long no further repetition is begun."""
 
 INTERRUPTED = "interrupted before it could be repeated"
