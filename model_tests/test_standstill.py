@@ -10,9 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from lastseat.harness import machine
+from lastseat.harness import fastread, machine
 from lastseat.harness.campaign import Campaign
 from lastseat.harness.exploration import Own, explore
+from lastseat.harness.load.load import STOOD_STILL
+from lastseat.harness.load.soak import DEADLINE_MS as SOAK_MS
+from lastseat.harness.load.soak import HISTORY, Soak, soak
+from lastseat.harness.load.stand import GRACE_MS as SOAK_GRACE_MS
 from lastseat.harness.loop import Loop
 from lastseat.harness.postgres import Target
 from lastseat.harness.registry import resolve
@@ -43,6 +47,10 @@ def stand_still(seconds: float) -> None:
 
 def test_the_loop_s_clock_leaves_out_what_a_stopped_process_sleeps_through() -> None:
     program = """
+from lastseat.harness.load.load import STOOD_STILL
+from lastseat.harness.load.soak import DEADLINE_MS as SOAK_MS
+from lastseat.harness.load.soak import HISTORY, Soak, soak
+from lastseat.harness.load.stand import GRACE_MS as SOAK_GRACE_MS
 from lastseat.harness.loop import Loop
 loop = Loop()
 began = loop.now()
@@ -83,14 +91,14 @@ def test_a_run_that_stood_still_is_no_run_to_judge_and_the_next_one_is(
 class Pausing:
     """Stops this process once, at the n-th poll of any loop from now on."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, polls: int) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, polls: int, seconds: float = LONG) -> None:
         self.left = polls
         poll = Loop.poll
 
         def pausing(loop: Loop, timeout: float) -> bool:
             self.left -= 1
             if self.left == 0:
-                stand_still(LONG)
+                stand_still(seconds)
             return poll(loop, timeout)
 
         monkeypatch.setattr(Loop, "poll", pausing)
@@ -133,3 +141,14 @@ def test_hypothesis_on_a_machine_that_stood_still_makes_the_example_again(
     assert pausing.left < 0
     assert (driving.convicted, list(driving.reasons())) == ([], [])
     assert driving.witness.runs >= 10
+
+
+def test_a_soak_on_a_machine_that_stood_still_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pausing = Pausing(monkeypatch, 300, SOAK_MS / 1000 + SOAK_GRACE_MS / 1000 + 0.5)
+    trial = soak(resolve("optimistic"), Soak(1500, 4, (), strikes=0), tmp_path)
+    assert pausing.left < 0
+    assert trial.verdict is Verdict.PASS, (trial.reasons, trial.checked)
+    kinds = {fault.kind for fault in fastread.read_path(str(tmp_path / HISTORY)).faults}
+    assert kinds == {STOOD_STILL}
