@@ -23,6 +23,7 @@ from lastseat.harness.registry import resolve
 from lastseat.harness.run import Run
 from lastseat.harness.scenario import named
 from lastseat.harness.schedule.coverage import Coverage
+from lastseat.harness.schedule.decision import START, Decision
 from lastseat.harness.schedule.interleavings import to_the_end
 from lastseat.harness.stage import DEADLINE_MS
 from lastseat.harness.venue import Found, Venue
@@ -78,7 +79,7 @@ def test_a_run_that_stood_still_is_no_run_to_judge_and_the_next_one_is(
     to_the_end(run)
     run.finish()
     assert run.disturbed is not None
-    assert judging.judge_and_keep(run)
+    assert judging.judge(run) is None
     assert judging.verdict() is Verdict.INCONCLUSIVE
     (reason,) = judging.reasons()
     assert "stood still" in reason
@@ -86,6 +87,25 @@ def test_a_run_that_stood_still_is_no_run_to_judge_and_the_next_one_is(
     to_the_end(again)
     again.finish()
     assert again.disturbed is None
+
+
+def test_an_answer_takes_until_it_is_read_and_not_until_it_is_looked_at(
+    campaign: Callable[[str], Campaign],
+) -> None:
+    """Meanwhile somebody runs the loop for something else: another client is being started."""
+    judging = campaign("optimistic")
+    run, loop = Run(judging.stage, named("last-seat")), judging.stage.loop
+    run.perform(Decision(START, "alice"))
+    while (waiting := run.at_gate("alice")) is not None:
+        last = "COMMIT" in str(waiting.held[0])
+        waiting.release()
+        end = loop.now() + (LONG if last else 0)
+        while loop.now() < end:
+            loop.poll(0.1)
+        run.settle()
+    to_the_end(run)
+    run.finish()
+    assert judging.judge(run) is None
 
 
 class Pausing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from attrs import define
 
+from lastseat.harness.implementations.client import Moment
 from lastseat.harness.implementations.protocol import Raised
 from lastseat.spec.vocabulary import Answer, Outcome, Request
 
@@ -15,10 +16,8 @@ class Attempt:
     name: str
     client: str
     request: Request
-    invoked: float
-    """When it began, by the monotonic clock, which the client's deadline follows."""
-    began: float
-    """The same by the loop's clock, which stands while nothing runs."""
+    invoked: Moment
+    """When it began."""
     given: float
     """Its deadline, in seconds."""
     took: float | None = None

@@ -6,7 +6,6 @@ attempt has a turn at the gate, or waits for a lock that only another decision c
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
@@ -19,6 +18,7 @@ from lastseat.harness.constraints import violated
 from lastseat.harness.faults import FAULTS, Circumstances, Place
 from lastseat.harness.gate.connection import Connection
 from lastseat.harness.gate.events import Answered, Broken, Garbled, GateEvent
+from lastseat.harness.implementations.client import Moment
 from lastseat.harness.implementations.protocol import AdapterError, Raised, read_attempt
 from lastseat.harness.judge.audit import Reading
 from lastseat.harness.judge.behind import left_behind, left_open
@@ -261,7 +261,7 @@ class Run:
         steward.call("attempt", **self._asked(request))
         assert steward.reply is not None
         self._stale = True
-        self._end(attempt, read_attempt(steward.reply))
+        self._end(attempt, read_attempt(steward.reply), steward.read_at)
 
     def _invoke(self, client: str, request: Request) -> None:
         # What the next attempt may clean up, or stumble over, is the last one's all the same.
@@ -276,11 +276,13 @@ class Run:
 
     def _begin(self, client: str, request: Request) -> Attempt:
         number = 1 + len(self._of(client))
-        began = self.stage.loop.now()
+        began = Moment.of(self.stage.loop)
         name, given = f"{client}-{number}", self._given(client)
-        attempt = Attempt(name, client, request, time.monotonic(), began, given)
+        attempt = Attempt(name, client, request, began, given)
         self.attempts.append(attempt)
-        self.events.append(history.Invoke(self._tick(), attempt.name, client, request, _ms(began)))
+        self.events.append(
+            history.Invoke(self._tick(), attempt.name, client, request, _ms(began.running))
+        )
         self.instep.invoked(attempt.name, request)
         return attempt
 
@@ -348,7 +350,7 @@ class Run:
     def _patience(self) -> float:
         """For how many seconds somebody may still move."""
         grace = GRACE_MS / 1000
-        ends = (attempt.began + attempt.given + grace for attempt in self._busy.values())
+        ends = (attempt.invoked.running + attempt.given + grace for attempt in self._busy.values())
         return max(grace, max(ends, default=0) - self.stage.loop.now())
 
     def _given(self, client: str) -> float:
@@ -432,29 +434,29 @@ class Run:
             self.instep.noted(event)
 
     def _emit(self, client: str, told: Answer | Raised) -> None:
-        attempt = self._busy.pop(client)
+        attempt, answered = self._busy.pop(client), self.stage.client(client).read_at
         if isinstance(told, Raised) or told.cause is Cause.INFRASTRUCTURE:
             self.stage.gate.forsake(client)
             self._read_gate()
             self._note(*self.sight.gave_up(client))
-            if time.monotonic() >= attempt.invoked + attempt.given:
+            if answered.monotonic >= attempt.invoked.monotonic + attempt.given:
                 # It need not have waited for anything: on a busy machine all takes its time.
                 seen = history.Seen(
                     self._tick(), attempt.name, history.What.DEADLINE, None, history.Phase.CLEANUP
                 )
                 self._note(seen)
-        self._end(attempt, told)
+        self._end(attempt, told, answered)
         self.sight.emitted(client)
         self.stage.gate.let_pass(client)
 
-    def _end(self, attempt: Attempt, told: Answer | Raised) -> None:
+    def _end(self, attempt: Attempt, told: Answer | Raised, answered: Moment) -> None:
         # A client that is about to connect can be met by silence before its attempt begins.
         since = max((a.emitted_at or 0 for a in self._of(attempt.client)), default=0)
         attempt.silenced = self.faults.silence(attempt.client, since)
-        attempt.took = time.monotonic() - attempt.invoked
+        attempt.took = answered.monotonic - attempt.invoked.monotonic
         attempt.emitted_at = self._tick()
         self._ended += 1
-        ms = _ms(self.stage.loop.now())
+        ms = _ms(answered.running)
         if isinstance(told, Raised):
             attempt.raised = told
             self._news.append(f"{attempt.client} gets an exception: {told.message}")

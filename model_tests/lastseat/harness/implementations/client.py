@@ -238,6 +238,20 @@ class Thread:
         self._thread.join(_KILL_PATIENCE)
 
 
+@frozen
+class Moment:
+    """A moment in seconds: by the monotonic clock, which the client's deadlines follow, and by the
+    loop's, which stands while nothing runs."""
+
+    monotonic: float
+    running: float
+
+    @classmethod
+    def of(cls, loop: Loop) -> Moment:
+        """The present one."""
+        return cls(time.monotonic(), loop.now())
+
+
 class Client:
     """Sends one request at a time, and keeps the reply once the loop has read it.
 
@@ -255,6 +269,8 @@ class Client:
         self._reply: dict[str, Any] | None = None
         self._failure: AdapterError | None = None
         self._watched = True
+        self.read_at = Moment.of(loop)
+        """When the last reply was read: whoever runs the loop may look at it much later."""
         self.patience = 30.0
         """How many seconds a reply is waited for, where nothing else is said."""
         loop.watch(self._transport, self._ready)
@@ -349,6 +365,7 @@ class Client:
             return
         try:
             self._reply = protocol.decode(line, self._seq)
+            self.read_at = Moment.of(self._loop)
         except AdapterError as error:
             self._fail(str(error))
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 
 from attrs import Factory, define, frozen
 
-from lastseat.harness.implementations.client import Client
+from lastseat.harness.implementations.client import Client, Moment
 from lastseat.harness.implementations.protocol import AdapterError, Raised, read_attempt
 from lastseat.harness.load.demand import Demand
 from lastseat.harness.load.recorder import Recorder
@@ -29,10 +28,7 @@ _STILL = 1.0
 class _Running:
     name: str
     request: Request
-    invoked: float
-    """By the monotonic clock, which the client's deadline follows."""
-    began: float
-    """By the loop's clock, which stands while nothing runs."""
+    invoked: Moment
     at: int
 
 
@@ -99,8 +95,7 @@ class Load:
         self._numbers[client] += 1
         name = f"{client}-{self._numbers[client]}"
         self.recorder.invoke(name, client, request)
-        began = self.loop.now()
-        self._busy[client] = _Running(name, request, time.monotonic(), began, self.recorder.now)
+        self._busy[client] = _Running(name, request, Moment.of(self.loop), self.recorder.now)
         try:
             self.clients[client].send(
                 "attempt",
@@ -147,14 +142,14 @@ class Load:
                 self._end(client, answer)
                 if told is not None:
                     told.append(answer)
-            elif self.loop.now() - self._busy[client].began > self.limit + PATIENCE:
+            elif self.loop.now() - self._busy[client].invoked.running > self.limit + PATIENCE:
                 self._lose(client, "hangs")
 
     def _end(self, client: str, told: Answer | Raised) -> None:
-        running = self._busy.pop(client)
-        if _failed(told) and time.monotonic() - running.invoked >= self.deadline:
+        running, answered = self._busy.pop(client), self.clients[client].read_at
+        if _failed(told) and answered.monotonic - running.invoked.monotonic >= self.deadline:
             self.recorder.deadline_expired(running.name)
-        self.recorder.emit(running.name, told)
+        self.recorder.emit(running.name, told, answered.running)
         self.emitted += 1
         answer = None if isinstance(told, Raised) else told
         if told.in_doubt:

@@ -49,12 +49,14 @@ class Recorder:
     def invoke(self, attempt: str, client: str, request: Request) -> None:
         self._write(events.Invoke(self.tick(), attempt, client, request, self._ms()))
 
-    def emit(self, attempt: str, told: Answer | Raised) -> None:
+    def emit(self, attempt: str, told: Answer | Raised, at: float) -> None:
+        """The attempt was answered ``at`` this time of the clock."""
+        ms = self._ms(at)
         if isinstance(told, Raised):
-            raised = events.Raise(self.tick(), attempt, told.message, told.in_doubt, self._ms())
+            raised = events.Raise(self.tick(), attempt, told.message, told.in_doubt, ms)
             self._write(raised)
         else:
-            self._write(events.Emit(self.tick(), attempt, told, self._ms()))
+            self._write(events.Emit(self.tick(), attempt, told, ms))
 
     def deadline_expired(self, attempt: str) -> None:
         """So much time has passed: that much can be seen from outside."""
@@ -87,8 +89,8 @@ class Recorder:
         """Hand what was written to the kernel."""
         self._file.flush()
 
-    def _ms(self) -> float:
-        return round((self._clock() - self._began) * 1000, 1)
+    def _ms(self, at: float | None = None) -> float:
+        return round(((self._clock() if at is None else at) - self._began) * 1000, 1)
 
     def _write(self, line: Header | Event) -> None:
         self._file.write(history.encode(line) + "\n")
