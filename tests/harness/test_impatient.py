@@ -17,7 +17,7 @@ from lastseat.harness.schedule.interleavings import to_the_end
 from lastseat.harness.stage import stage
 from lastseat.spec.vocabulary import INFRASTRUCTURE, Request
 
-_HASTE_MS = 200
+_HASTE_MS = 1500
 BESIDE = Scenario(
     "beside",
     "one caller, whose turn waits because of something else",
