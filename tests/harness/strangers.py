@@ -103,7 +103,7 @@ def hammer():
         for peer in kept[:-100]:
             peer.close()
         del kept[:-100]
-        time.sleep(0.3)
+        time.sleep(1)
     return made
 
 print(json.dumps(globals()[deed](*arguments)))

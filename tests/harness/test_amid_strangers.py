@@ -9,10 +9,15 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from tests.harness import strangers
+
+from lastseat.harness.postgres import Server
 
 LASTSEAT = (sys.executable, "-m", "lastseat.harness.cli")
 _PACE = 0.2
+_OK = "R\0\0\0\x08\0\0\0\0"
+"""The message by which a server says that who has come is who it says it is."""
 
 
 def family(root: int) -> set[int]:
@@ -29,10 +34,13 @@ def family(root: int) -> set[int]:
     return found
 
 
-def hammer_to_the_end(process: subprocess.Popen[str]) -> int:
-    """Hammer every port of the process and of its descendants, as each stranger that there is; how
-    often one connected."""
-    made = 0
+def attack_to_the_end(process: subprocess.Popen[str]) -> tuple[int, list[str]]:
+    """Attack every port of the process and of its descendants, as each stranger that there is.
+
+    How often one connected, and what those were told that went through all that can be said.
+    """
+    made: int = 0
+    told: list[str] = []
     while process.poll() is None:
         ports = strangers.listening(family(process.pid))
         if not ports:
@@ -43,25 +51,38 @@ def hammer_to_the_end(process: subprocess.Popen[str]) -> int:
                 stack.enter_context(strangers.Beside(uid, ports, "hammer"))
                 for uid in strangers.EVERY_USER
             ]
+            told += strangers.do(strangers.EVERY_USER[0], ports, "talk")
             # As long as the ports are the same: workers open theirs one by one.
             while process.poll() is None and strangers.listening(family(process.pid)) == ports:
                 time.sleep(_PACE)
         made += sum(stranger.result for stranger in there)
-    return made
+    return made, told
 
 
-def test_a_right_implementation_passes_amid_strangers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", ["a server of our own", "the user's server"])
+def test_a_right_implementation_passes_amid_strangers(
+    where: str, server: Server, tmp_path: Path
+) -> None:
+    environment = {**os.environ, "PYTHONPATH": ""}
+    cases = "explore/*"
+    if where == "the user's server":
+        environment["LASTSEAT_DSN"] = server.dsn(tcp=True)
+        cases = "explore/last-seat"
     with subprocess.Popen(
-        [*LASTSEAT, "verify", "--select", "explore/*", "--seed", "1"],
+        [*LASTSEAT, "verify", "--select", cases, "--seed", "1", "--workers", "2"],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "PYTHONPATH": ""},
+        env=environment,
     ) as process:
-        made = hammer_to_the_end(process)
+        made, told = attack_to_the_end(process)
         assert process.stdout is not None
         said = process.stdout.read()
     assert process.returncode == 0, said
     assert "pass of" in said
     assert made > 100, "nobody came"
+    assert told
+    for words in told:
+        assert "got in" not in words
+        assert _OK not in words, "a session was opened"

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from attrs import evolve
 
-from lastseat.harness.postgres import Binaries, find, identity, process, start
+from lastseat.harness.postgres import Binaries, Server, cluster, find, identity, process, start
 from lastseat.harness.postgres.identity import Identity, NoIdentity
 
 BINARIES = find()
@@ -204,6 +204,35 @@ def test_a_superuser_of_the_database_runs_programs_and_is_nobody_outside(
                 connection.execute(f"COPY (SELECT 1) TO PROGRAM '{quoted}'")
         assert (spot / "root's").read_text() == "as it was"
         assert (spot / "root's").stat().st_mode & 0o777 == 0o644
+
+
+@only_root
+@pytest.mark.parametrize("name", ["server.log", "data/postgresql.conf", "data"])
+def test_root_writes_through_no_link_that_the_server_s_user_has_made(
+    name: str, monkeypatch: pytest.MonkeyPatch, spot: Path
+) -> None:
+    """Whoever can run programs as the server's user owns its folder, in which root writes, too."""
+    ours = spot / "postgresql.conf"
+    ours.write_text("as it was")
+    with start() as server:
+        folder = server.socket_directory
+        target = spot if name == "data" else ours
+        # As a program of the server's, which could run this at any moment.
+        with psycopg.connect(server.dsn(), autocommit=True) as connection:
+            swap = f"mv {folder}/{name} {folder}/aside && ln -s {target} {folder}/{name}"
+            connection.execute(f"COPY (SELECT 1) TO PROGRAM '{swap}'")
+        server.crash()
+        with pytest.raises(OSError, match=r"Too many levels of symbolic links|Not a directory"):
+            _write(server, name)
+    assert ours.read_text() == "as it was"
+
+
+def _write(server: Server, name: str) -> None:
+    """Have root write to what is called so now."""
+    if name == "server.log":
+        server.start_again()
+    else:
+        cluster.configure(server.place.folder, {"listen_addresses": ""})
 
 
 @only_root

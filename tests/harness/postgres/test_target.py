@@ -112,7 +112,8 @@ def test_deadlock_timeout_is_ours_where_that_is_allowed_and_told_where_not(
     # The server of a user, for whom ours stands in, has what it has.
     with server_wide_deadlock_timeout(server, "3s"):
         with open_target(server.dsn(tcp=True)) as by_superuser:
-            assert rows(by_superuser.dsn, "SHOW deadlock_timeout") == [("10ms",)]
+            for dsn in (by_superuser.dsn, by_superuser.for_clients(by_superuser.dsn)):
+                assert rows(dsn, "SHOW deadlock_timeout") == [("10ms",)]
             assert "deadlock_timeout" not in by_superuser.describe()
         with role(server, "maker", "CREATEDB") as dsn, open_target(dsn) as opened:
             assert opened.deadlock_timeout == "3s"

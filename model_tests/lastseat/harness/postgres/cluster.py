@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lastseat.harness.postgres import process
 from lastseat.harness.postgres.binaries import Binaries
-from lastseat.harness.postgres.folder import RunFolder
+from lastseat.harness.postgres.folder import LOG, RunFolder
 from lastseat.harness.postgres.identity import Identity
 
 SUPERUSER = "postgres"
@@ -70,16 +70,17 @@ def initialise(
     if clash := own.keys() & settings.keys():
         raise ValueError(f"not for the caller to set: {', '.join(sorted(clash))}")
     _initdb(binaries, who, folder)
-    (folder.data / "pg_hba.conf").write_text(HBA)
+    with folder.append("data/pg_hba.conf", truncated=True) as file:
+        file.write(HBA.encode())
     configure(folder, {**SETTINGS, **settings, **own})
 
 
 def configure(folder: RunFolder, settings: Mapping[str, str]) -> None:
     """Write settings behind those that are there; a server reads them when it starts."""
-    with (folder.data / "postgresql.conf").open("a") as file:
+    with folder.append("data/postgresql.conf") as file:
         for name, value in settings.items():
             quoted = value.replace("\\", "\\\\").replace("'", "''")
-            file.write(f"{name} = '{quoted}'\n")
+            file.write(f"{name} = '{quoted}'\n".encode())
 
 
 def _initdb(binaries: Binaries, who: Identity, folder: RunFolder) -> None:
@@ -93,7 +94,7 @@ def _initdb(binaries: Binaries, who: Identity, folder: RunFolder) -> None:
         "--no-sync",
         "--no-instructions",
     ]
-    with folder.log.open("ab") as log:
+    with folder.append(LOG) as log:
         try:
             code = process.run(
                 command,

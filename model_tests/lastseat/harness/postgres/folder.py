@@ -20,6 +20,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from attrs import frozen
 
@@ -27,6 +28,7 @@ from lastseat.harness.mistakes import Mistake
 
 PREFIX = "lastseat-pg-"
 LOCK = "lock"
+LOG = "server.log"
 SHARED = Path("/tmp")
 
 SOCKET_PATH_BYTES = 107
@@ -65,7 +67,21 @@ class RunFolder:
     @property
     def log(self) -> Path:
         """Where initdb and the server write to, one after the other."""
-        return self.path / "server.log"
+        return self.path / LOG
+
+    def append(self, name: str, *, truncated: bool = False) -> BinaryIO:
+        """A file in the folder, such as data/postgresql.conf, to be written to at its end.
+
+        The folder may be that of a user that must not write what we may: no link leads elsewhere.
+        Raises OSError.
+        """
+        *inner, last = name.split("/")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | (os.O_TRUNC if truncated else 0)
+        with contextlib.ExitStack() as stack:
+            at = stack.enter_context(_opened(self.path.parent))
+            for part in (self.path.name, *inner):
+                at = stack.enter_context(_opened(part, at))
+            return os.fdopen(os.open(last, flags | _FILE, 0o600, dir_fd=at), "ab")
 
     def remove(self) -> None:
         """Delete the folder and give the lock back. What cannot be deleted, a sweep finds."""

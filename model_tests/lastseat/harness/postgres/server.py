@@ -246,7 +246,7 @@ class Server:
     def _launch(self) -> None:
         """Start the postmaster and wait until it takes connections."""
         place = self._place
-        with place.folder.log.open("ab") as log:
+        with place.folder.append(folder.LOG) as log:
             self._process = process.spawn(
                 [place.binaries.bin / "postgres", "-D", place.folder.data],
                 identity=place.identity.how,

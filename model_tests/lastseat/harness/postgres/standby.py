@@ -33,7 +33,7 @@ def add_standby(primary: Server) -> Server:
     standby = beside(primary, copy)
     atexit.register(standby.close)
     try:
-        with copy.log.open("ab") as log:
+        with copy.append(folder.LOG) as log:
             code = process.run(
                 [
                     program,
@@ -113,7 +113,7 @@ def receivers(standby: Server) -> list[int]:
 
 
 def _become_standby(standby: Server, primary: Server) -> None:
-    (standby.data_directory / "standby.signal").touch()
+    standby.place.folder.append("data/standby.signal").close()
     upstream = f"host={primary.socket_directory} port={primary.port} user={SUPERUSER}"
     own = {
         "unix_socket_directories": str(standby.socket_directory),
