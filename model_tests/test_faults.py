@@ -6,9 +6,10 @@ import pytest
 from attrs import evolve
 
 from lastseat.harness import record
-from lastseat.harness.aftermath import LATE, NEVER
+from lastseat.harness.aftermath import ECHO, LATE, NEVER
 from lastseat.harness.campaign import Campaign
 from lastseat.harness.faults import FAULTS
+from lastseat.harness.implementations.client import Client
 from lastseat.harness.run import Run
 from lastseat.harness.scenario import Scenario, named
 from lastseat.harness.schedule.decision import RELEASE, START, Decision
@@ -89,6 +90,32 @@ def test_a_second_fault_behind_the_first_convicts_nobody_who_is_right(
     assert 20 < runs <= 41
     fired = {f: n for f, n in sweeping.witness.fired.items() if f not in LATER}
     assert sum(fired.values()) > runs, "most runs have two"
+
+
+def test_who_asks_again_at_once_is_started_before_anybody_waits(
+    campaign: Callable[[str], Campaign], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine it takes seconds: attempts that waited meanwhile missed their deadlines."""
+    sweeping = campaign("guarded-update")
+    started: list[tuple[str, bool]] = []
+    start = Stage._start
+    under_way: list[Run] = []
+
+    def noted(stage: Stage, name: str) -> Client:
+        started.append((name, any(run.running() for run in under_way)))
+        return start(stage, name)
+
+    def begun(stage: Stage, scenario: Scenario, **more: bool) -> Run:
+        under_way.append(Run(stage, scenario, **more))
+        return under_way[-1]
+
+    monkeypatch.setattr(Stage, "_start", noted)
+    monkeypatch.setattr("lastseat.harness.sweep.Run", begun)
+    if ECHO in sweeping.stage._clients:
+        sweeping.stage.restart(ECHO)
+    sweeping.fault_sweep(named("last-seat"), "stall-request")
+    assert (ECHO, False) in started
+    assert (ECHO, True) not in started
 
 
 def test_a_fault_that_was_not_seen_is_told_with_its_case_and_the_command_that_shows_it(

@@ -14,7 +14,7 @@ from random import Random
 
 from attrs import define, evolve, field, frozen
 
-from lastseat.harness.aftermath import LATE, NEVER, SPARE, SPARE_CAPACITY, aftermath
+from lastseat.harness.aftermath import ECHO, LATE, NEVER, SPARE, SPARE_CAPACITY, aftermath
 from lastseat.harness.attempts import Attempt
 from lastseat.harness.faults import FAULTS
 from lastseat.harness.repetition import undisturbed
@@ -151,6 +151,8 @@ class Sweep:
         short deadline, which is for the attempt that the fault meets, ended another one.
         """
         haste = self._haste()
+        if position.hasty:  # started while others wait it would use up their time
+            self.stage.ready([ECHO])
         for _ in range(_TRIES):
             deadlines = dict.fromkeys(position.hasty, haste)
             run = Run(self.stage, evolve(self.scenario, deadlines=deadlines), notes_faults=True)
