@@ -8,6 +8,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from lastseat.harness.postgres import Server, Target, TargetError, open_target
+from lastseat.harness.postgres import target as targets
 
 
 def rows(dsn: str, query: str, *, before: str = "") -> list[tuple[object, ...]]:
@@ -385,3 +386,28 @@ def test_the_server_s_log_has_no_password(server: Server) -> None:
     said = server.log.read_text()
     assert f'CREATE ROLE "{name}"' in said
     assert password not in said
+
+
+@pytest.mark.parametrize(("seconds", "again"), [(10.1, False), (15.0, True)])
+def test_a_time_out_counts_if_the_time_was_the_server_s(
+    server: Server, monkeypatch: pytest.MonkeyPatch, seconds: float, again: bool
+) -> None:
+    """Where this process was stopped in between, ten seconds have not been waited for."""
+    connect, waits = psycopg.connect, [seconds]
+    now = [0.0]
+
+    def connecting(*args, **more):
+        if waits:
+            now[0] += waits.pop()
+            raise psycopg.errors.ConnectionTimeout("connection timeout expired")
+        return connect(*args, **more)
+
+    with open_target(server=server) as target:
+        monkeypatch.setattr(psycopg, "connect", connecting)
+        monkeypatch.setattr(targets.time, "clock_gettime", lambda _: now[0])
+        if again:
+            assert name_of(target.new_database()) in databases(server)
+        else:
+            with pytest.raises(TargetError, match="time"):
+                target.new_database()
+        monkeypatch.undo()

@@ -13,6 +13,7 @@ import os
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Self
@@ -31,6 +32,7 @@ from lastseat.harness.postgres.server import Server
 
 NAME_PREFIX = "lastseat_"
 CONNECT_SECONDS = 10
+_STOPPED = 1  # seconds by which a time-out is late where this process was stopped
 SILENCE_SECONDS = 120
 """How long a server may take for what is done on one connection: to create a database, say."""
 TERMINATE_MS = 5000
@@ -270,7 +272,7 @@ def open_where_commits_meet(dsn: str | None) -> Target:
 def _connect(dsn: str) -> Iterator[Connection]:
     """A connection for a few statements; raises psycopg.OperationalError if they are not answered
     within SILENCE_SECONDS."""
-    with psycopg.connect(dsn, autocommit=True, connect_timeout=CONNECT_SECONDS) as connection:
+    with _connection(dsn) as connection:
         over, silent = threading.Event(), threading.Event()
         arguments = connection, over, silent
         watch = threading.Thread(target=_end_silence, args=arguments, daemon=True)
@@ -285,6 +287,18 @@ def _connect(dsn: str) -> Iterator[Connection]:
         finally:
             over.set()
             watch.join()
+
+
+def _connection(dsn: str) -> Connection:
+    """A connection in time; it is asked for once more where it came too late because this process
+    was stopped meanwhile, or the machine stood still: that is not the server's doing."""
+    began = time.clock_gettime(time.CLOCK_BOOTTIME)
+    try:
+        return psycopg.connect(dsn, autocommit=True, connect_timeout=CONNECT_SECONDS)
+    except psycopg.errors.ConnectionTimeout:
+        if time.clock_gettime(time.CLOCK_BOOTTIME) - began < CONNECT_SECONDS + _STOPPED:
+            raise
+        return psycopg.connect(dsn, autocommit=True, connect_timeout=CONNECT_SECONDS)
 
 
 def _end_silence(connection: Connection, over: threading.Event, silent: threading.Event) -> None:
