@@ -22,6 +22,7 @@ from lastseat.harness.postgres.binaries import Binaries
 
 ROOT = Path(__file__).parents[1]
 COMMAND = (sys.executable, "-m", "lastseat.harness.cli", "verify")
+REPORT = "verification.json"
 PASS, VIOLATION, INCONCLUSIVE = 0, 1, 2
 RIGHT = tuple(mutant.name for mutant in CONFORMING)
 
@@ -56,13 +57,17 @@ def verify(
 ) -> Verification:
     """Run it to its end, in an empty folder, on these binaries or on what it finds by itself."""
     out = out.absolute()
-    chosen = {} if binaries is None else {"PG_BIN": str(binaries.bin)}
+    (out / REPORT).unlink(missing_ok=True)  # of an earlier run, when this one fails before its own
+    environment = dict(os.environ)
+    if binaries is not None:
+        environment["PG_BIN"] = str(binaries.bin)
+        environment.pop("LASTSEAT_DSN", None)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="lastseat-user-") as folder:
         done = subprocess.run(
             [*COMMAND, name, *options, "--out", str(out)],
             cwd=folder,
-            env={**os.environ, **chosen},
+            env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -77,7 +82,7 @@ def verify(
 
 def _reported(out: Path) -> dict[str, object]:
     """What the report says beyond the exit code; nothing where there is none."""
-    path = out / "verification.json"
+    path = out / REPORT
     if not path.exists():
         return {}
     report = msgspec.json.decode(path.read_bytes())

@@ -32,9 +32,11 @@ def test_one_that_is_wrong_is_told_with_its_rules(tmp_path: Path) -> None:
 
 
 def test_a_command_that_fails_is_no_pass(tmp_path: Path) -> None:
+    (tmp_path / "verification.json").write_text("an earlier run's")
     done = verify("no-such-implementation", tmp_path)
     assert done.exit_code == 3
     assert "no-such-implementation" in done.conclusion
+    assert done.server == ""
 
 
 def told(codes: dict[str, int]) -> Callable[..., Verification]:
