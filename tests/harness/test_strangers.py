@@ -173,6 +173,17 @@ def test_what_is_typed_counts_although_the_file_names_another(tmp_path: Path) ->
     assert typed_again.returncode == VIOLATION, typed_again.stdout + typed_again.stderr
     assert "the file names" not in typed_again.stdout
 
+    # What stands in a file changes no exit code, whatever a terminal would make of it.
+    hostile = json.loads((tmp_path / "out" / "violation-1.schedule.json").read_text())
+    hostile["scenario"]["name"] = "[/] [link=x]\x1b[2J../../etc\r\nverdict     pass"
+    hostile["verdict"] = "capacity, [/]"
+    (tmp_path / "[hostile].json").write_text(json.dumps(hostile))
+    told = lastseat("replay", "[hostile].json", "ours:sum_then_insert", "--times", 1, cwd=tmp_path)
+    assert told.returncode == VIOLATION, told.stdout + told.stderr
+    assert "capacity" in told.stdout
+    assert "\x1b" not in told.stdout
+    assert "verdict     pass" not in told.stdout.splitlines()
+
     another = lastseat("replay", "out/violation-1.schedule.json", "X01", cwd=tmp_path)
     assert another.returncode in {VIOLATION, INCONCLUSIVE}, another.stderr
     assert "the file names ours:sum_then_insert; X01 is run" in another.stdout

@@ -411,3 +411,29 @@ def test_a_time_out_counts_if_the_time_was_the_server_s(
             with pytest.raises(TargetError, match="time"):
                 target.new_database()
         monkeypatch.undo()
+
+
+def test_what_a_killed_worker_leaves_on_the_users_server_goes_with_the_target(
+    server: Server,
+) -> None:
+    def ours() -> set[str]:
+        with psycopg.connect(server.dsn()) as connection:
+            found = connection.execute(
+                "SELECT datname FROM pg_database WHERE datname LIKE 'lastseat%'"
+                " UNION SELECT rolname FROM pg_roles WHERE rolname LIKE 'lastseat%'"
+            )
+            return {name for (name,) in found}
+
+    before = ours()
+    with open_target(server.dsn(tcp=True)) as mine, open_target(server.dsn(tcp=True)) as another:
+        worker = open_target(mine.for_others())
+        theirs = open_target(another.for_others())
+        worker.new_database()
+        made = ours()
+        # Both workers are killed: nothing of them is closed.
+        with psycopg.connect(worker.for_clients(worker.dsn)):
+            mine.close()
+        gone = made - ours()
+        assert set(worker._names) < gone
+        assert not set(theirs._names) & gone, "another run's"
+    assert ours() == before

@@ -10,6 +10,7 @@ from pathlib import Path
 from lastseat.harness.check import SHOWN
 from lastseat.harness.commands import shared
 from lastseat.harness.load.outage_trials import Tried, server_faults, verdict_of
+from lastseat.harness.mistakes import Interrupted
 from lastseat.harness.outages import OUTAGES
 from lastseat.harness.terminal import escape
 from lastseat.harness.verdict import Verdict
@@ -40,20 +41,30 @@ def _run(args: argparse.Namespace) -> Verdict:
         for outage in OUTAGES.values():
             print(f"{outage.name:<28} {outage.words} ({outage.stands_for})")
         return Verdict.PASS
+    implementation = shared.implementation(args)
     out, console = shared.out_folder(args), shared.console()
     seed = random.SystemRandom().randrange(2**32) if args.seed is None else args.seed
-    implementation = shared.implementation(args)
     console.print(f"[bold]lastseat outages[/] {escape(implementation.name)}, seed {seed}")
     began = time.monotonic()
-    results = server_faults(
-        implementation,
-        out,
-        lambda tried: console.print(_line(tried)),
-        dsn=args.dsn,
-        names=args.only or tuple(OUTAGES),
-        required=args.require,
-        seed=seed,
-    )
+    known: list[Tried] = []
+
+    def show(tried: Tried) -> None:
+        known.append(tried)
+        console.print(_line(tried))
+
+    try:
+        results = server_faults(
+            implementation,
+            out,
+            show,
+            dsn=args.dsn,
+            names=args.only or tuple(OUTAGES),
+            required=args.require,
+            seed=seed,
+        )
+    except KeyboardInterrupt:
+        violated = verdict_of(known) is Verdict.VIOLATION
+        raise Interrupted(violated=violated) from None
     seconds = time.monotonic() - began
     trials = sum(tried.trial is not None for tried in results)
     console.print(f"{trials} outages in {seconds:.0f} s, {trials / seconds:.2f} a second")

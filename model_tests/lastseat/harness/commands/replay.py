@@ -15,7 +15,7 @@ from lastseat.harness.confirmation import Repetition
 from lastseat.harness.documents.keep import show
 from lastseat.harness.implementations.client import Implementation, try_to_start
 from lastseat.harness.judge.verdict import Finding, Judged, Repeated
-from lastseat.harness.mistakes import Mistake
+from lastseat.harness.mistakes import Interrupted, Mistake
 from lastseat.harness.paste import PREFIX, unpack
 from lastseat.harness.postgres import open_where_commits_meet
 from lastseat.harness.record import Schedule
@@ -102,7 +102,11 @@ def _run(args: argparse.Namespace) -> Verdict:
         Campaign(ready, out / "warm-up").warm_up(warm_up(names))
         if args.attach:
             shared.attach(implementation)({name: ready.client(name) for name in names})
-        return _replay(schedule, Campaign(ready, out), args.times, shrink=args.shrink)
+        campaign = Campaign(ready, out)
+        try:
+            return _replay(schedule, campaign, args.times, shrink=args.shrink)
+        except KeyboardInterrupt:
+            raise Interrupted(violated=bool(campaign.convicted)) from None
 
 
 def _read(given: str) -> Schedule:

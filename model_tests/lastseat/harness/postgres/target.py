@@ -10,6 +10,7 @@ password that is made up here. What needs more is done on our own side, as the d
 
 import contextlib
 import os
+import re
 import secrets
 import socket
 import threading
@@ -31,6 +32,8 @@ from lastseat.harness.postgres.binaries import NEWEST, OLDEST
 from lastseat.harness.postgres.server import Server
 
 NAME_PREFIX = "lastseat_"
+_PREFIX_IN = "fallback_application_name"
+"""The parameter of a dsn in which one process of ours tells another how to name its databases."""
 CONNECT_SECONDS = 10
 _STOPPED = 1  # seconds by which a time-out is late where this process was stopped
 SILENCE_SECONDS = 120
@@ -78,6 +81,10 @@ class Target:
     _admin: str
     _facts: _Facts
     _owns_server: bool
+    _prefix: str = NAME_PREFIX
+    """Of the names of its databases."""
+    _others: str = field(default="", init=False)
+    """The same in other processes that work on the same server for it, if there are any."""
     _names: list[str] = field(factory=list, init=False)
     _passwords: dict[str, str] = field(factory=dict, init=False, repr=False)
     """Of the owners, by the database."""
@@ -124,7 +131,7 @@ class Target:
 
         It is dropped with the others when the target is closed.
         """
-        name = NAME_PREFIX + secrets.token_hex(6)
+        name = self._prefix + secrets.token_hex(6)
         self._names.append(name)
         try:
             with _connect(self._admin) as connection:
@@ -170,8 +177,14 @@ class Target:
         self._without_owners = why
 
     def for_others(self) -> str:
-        """A dsn by which another process of ours can open a target on the same server."""
-        return self._admin if self.server is None else self.server.dsn(tcp=True)
+        """A dsn by which another process of ours can open a target on the same server.
+
+        However that process ends, its databases on the user's server end with this target.
+        """
+        if self.server is not None:
+            return self.server.dsn(tcp=True)
+        self._others = self._others or f"{NAME_PREFIX}{secrets.token_hex(6)}_"
+        return make_conninfo(self._admin, **{_PREFIX_IN: self._others})
 
     def close(self) -> None:
         """Drop the databases, with whoever is connected to them. May be called again.
@@ -184,7 +197,7 @@ class Target:
             if self.server is not None and self._owns_server:
                 self.server.close()
             elif self.server is None or self.server.running():
-                self._drop(names)
+                self._drop([*names, *self._left_by_others()])
 
     def __enter__(self) -> Self:
         return self
@@ -202,6 +215,22 @@ class Target:
                 raise
             error.add_note(str(failed))  # what went wrong first is what matters
 
+    def _left_by_others(self) -> list[str]:
+        """Databases of processes that were killed in the middle of their work."""
+        if not self._others:
+            return []
+        found = "SELECT datname FROM pg_database WHERE starts_with(datname, %s) UNION"
+        found += " SELECT rolname FROM pg_roles WHERE starts_with(rolname, %s)"
+        try:
+            with _connect(self._admin) as connection:
+                rows = connection.execute(found.encode(), (self._others, self._others)).fetchall()
+        except psycopg.Error as error:
+            raise TargetError(
+                f"cannot look at {self.place} for what workers have left: {error}\n"
+                f"Drop by hand databases and roles whose names begin with {self._others}."
+            ) from error
+        return [str(name) for (name,) in rows]
+
     def _drop(self, names: list[str]) -> None:
         if not names:
             return
@@ -214,7 +243,8 @@ class Target:
                             sql.Identifier(name)
                         )
                     )
-                    if self._passwords.pop(name, None) is not None:
+                    theirs = bool(self._others) and name.startswith(self._others)
+                    if self._passwords.pop(name, None) is not None or theirs:
                         connection.execute(
                             sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(name))
                         )
@@ -245,10 +275,11 @@ def open_target(
     if owns_server:
         server = servers.start(settings=settings)
     try:
-        admin = dsn if server is None else server.dsn()
-        assert admin is not None
+        given = dsn if server is None else server.dsn()
+        assert given is not None
+        admin, prefix = _prefix_in(given)
         facts = _look(admin)
-        target = Target(server, facts.dsn if server is None else admin, facts, owns_server)
+        target = Target(server, facts.dsn if server is None else admin, facts, owns_server, prefix)
         try:
             _equip(target)
         except BaseException:
@@ -260,6 +291,19 @@ def open_target(
             server.close()
         raise
     return target
+
+
+def _prefix_in(dsn: str) -> tuple[str, str]:
+    """A dsn without the prefix for names that ``for_others`` may have put into it, and the prefix
+    that is to be used."""
+    try:
+        given = conninfo_to_dict(dsn)
+        told = str(given.pop(_PREFIX_IN, ""))
+        if not re.fullmatch(f"{NAME_PREFIX}[0-9a-f]{{12}}_", told):
+            return dsn, NAME_PREFIX
+        return make_conninfo("", **given), told
+    except (psycopg.ProgrammingError, UnicodeEncodeError):  # which is told when it is connected to
+        return dsn, NAME_PREFIX
 
 
 def open_where_commits_meet(dsn: str | None) -> Target:
