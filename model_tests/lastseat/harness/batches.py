@@ -214,11 +214,14 @@ def _decoded(text: bytes) -> list[Any]:
 
 
 def _fact(line: _Told) -> Fact:
-    report = None
-    if isinstance(line, _Seen):
-        phase = None if line.phase is None else line.phase.value
-        report = line.what.value, line.sqlstate, phase
-    return line.__struct_config__.tag, line.at, line.ms, report  # type: ignore[return-value]
+    kind = type(line)
+    if kind is _CommitSent:
+        return "commit-sent", line.at, line.ms, None
+    if kind is _Fence:
+        return "fence", line.at, line.ms, None
+    assert isinstance(line, _Seen)
+    phase = None if line.phase is None else line.phase.value
+    return "seen", line.at, line.ms, (line.what.value, line.sqlstate, phase)
 
 
 def _names_of(fact: Fact) -> int:
@@ -259,7 +262,7 @@ class Filler:
         before = len(columns)
         earlier = [numbers.get(name, _NOBODY) for name in batch.earlier]
         ending = [before + at if at >= 0 else earlier[~at] for at in batch.endings]
-        if _NOBODY in earlier or not self._pending(ending):
+        if _NOBODY in earlier or not self._pending(ending, batch.endings):
             return False
         theirs = range(before, before + len(names))
         given = list(map(numbers.setdefault, names, theirs))
@@ -273,11 +276,16 @@ class Filler:
         columns.now = batch.last
         return True
 
-    def _pending(self, numbers: list[int]) -> bool:
-        """Whether all of them can end now."""
-        ended, before = self.columns.ended, len(self.columns)
-        once = len(set(numbers)) == len(numbers)
-        return once and all(n >= before or ended[n] == NEVER for n in numbers)
+    def _pending(self, numbers: list[int], places: list[int]) -> bool:
+        """Whether all of them can end now; of those that begin in the batch it is known."""
+        if len(set(numbers)) < len(numbers):
+            return False
+        ended = self.columns.ended
+        return all(
+            ended[number] == NEVER
+            for number, place in zip(numbers, places, strict=True)
+            if place < 0
+        )
 
     def _begin(self, batch: Batch) -> None:
         columns, count = self.columns, len(batch.names)

@@ -30,10 +30,10 @@ from lastseat.spec.columns import Columns, Irregular
 from lastseat.spec.events import Disorder, Event, Header, MalformedHistory, assemble
 from lastseat.spec.history import parse_line
 
-CHUNK = 1 << 18
+CHUNK = 1 << 17
 """How many bytes are read at once: what is decoded of them should stay in the processor's cache."""
 
-SHARE = 16
+SHARE = 32
 """How many chunks another process is given at once."""
 
 HELPERS = 4

@@ -1,8 +1,9 @@
 """Seconds and memory that ``lastseat check`` takes for large histories of one contended resource.
 
 Fifty clients, one attempt in a hundred in doubt and asked again, conflicts repeated with the same
-id. Each history is written to a file and checked by a process of its own. ``--write FILE`` only
-writes one.
+id; ids of nine characters. Each history is written to a file and checked by a process of its own.
+On a busy machine only the seconds of processor time say something; they are those of all processes
+together. ``--write FILE`` only writes one.
 """
 
 from __future__ import annotations
@@ -79,8 +80,8 @@ class _Load:
                 else:
                     del active[client]
             elif begun < self.attempts:
-                booking_id, units = repeats.pop(client, (f"b{begun}", 1 + begun % 3))
-                name = f"a{begun}"
+                booking_id, units = repeats.pop(client, (f"b{begun:08}", 1 + begun % 3))
+                name = f"a{begun:08}"
                 begun += 1
                 yield {
                     "type": "invoke",
@@ -143,16 +144,18 @@ def write(path: Path, attempts: int, wrong: str, *, told: bool = True, read: boo
 
 def measure(path: Path) -> str:
     """Check a file in a process of its own; its seconds, its memory, and what it said."""
-    began = time.monotonic()
+    began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, "-m", "lastseat.harness.check", "--json", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     took = time.monotonic() - began
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    busy = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
+    peak = used.ru_maxrss / 2**20
     told = json.loads(done.stdout)
     seconds = told["seconds"]
     return (
         f"{took:6.2f} s in all, reading {seconds['reading']:.2f} s, judging "
-        f"{seconds['judging']:.2f} s, at most {peak:.2f} GB so far: {told['verdict']}, "
+        f"{seconds['judging']:.2f} s, {busy:.2f} s of processor time, at most {peak:.2f} GB so far: {told['verdict']}, "
         f"{len(told['violations'])} violations"
     )
 
