@@ -155,7 +155,7 @@ def measure(path: Path) -> str:
     seconds = told["seconds"]
     return (
         f"{took:6.2f} s in all, reading {seconds['reading']:.2f} s, judging "
-        f"{seconds['judging']:.2f} s, {busy:.2f} s of processor time, at most {peak:.2f} GB so far: "
+        f"{seconds['judging']:.2f} s, {busy:.2f} s of processor time, at most {peak:.2f} GB: "
         f"{told['verdict']}, {len(told['violations'])} violations"
     )
 
