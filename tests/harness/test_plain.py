@@ -16,6 +16,7 @@ from rich.console import Console
 from tests.harness import test_check, test_documents, test_page, test_report
 
 from lastseat.harness import check, cli, report
+from lastseat.harness.documents import keep
 from lastseat.harness.documents.junit import junit
 from lastseat.harness.documents.page import page
 from lastseat.harness.judge.verdict import Finding
@@ -151,6 +152,18 @@ def test_xml_holds_it(hostile: str) -> None:
     told = "".join(failure.text or "" for failure in suites.iter("failure"))
     assert plain(hostile) in told
     assert "\nverdict: pass" not in told
+
+
+def test_json_holds_it(hostile: str, tmp_path: Path) -> None:
+    result = test_documents.verification(tmp_path / "a\udcff")
+    finding = Finding("capacity", "It fits.", (hostile,), hostile)
+    bad = evolve(test_documents.CONVICTED, findings=(finding,), scenario=hostile)
+    result.results[1].found.convicted[:] = [bad]
+    keep.keep(result)
+    written = (result.out / keep.JSON).read_bytes()
+    assert not unseen(written.decode("ascii").replace("\n", ""))
+    told = json.loads(written)
+    assert told["cases"][1]["violations"][0]["scenario"] == hostile
 
 
 def lines_with(booking_id: str) -> list[dict[str, object]]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
 from attrs import Factory, define, field
 
 from lastseat.harness.campaign import Convicted
@@ -23,7 +23,8 @@ JUNIT = "junit.xml"
 def keep(result: Verification) -> None:
     """Write what is known so far to the verification's folder."""
     result.out.mkdir(parents=True, exist_ok=True)
-    write(result.out / JSON, msgspec.json.format(msgspec.json.encode(summary(result))) + b"\n")
+    # In ASCII, so that it holds whatever a path or an id is made of.
+    write(result.out / JSON, json.dumps(summary(result), indent=2).encode() + b"\n")
     write(result.out / JUNIT, junit(result))
 
 
