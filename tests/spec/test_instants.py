@@ -21,15 +21,10 @@ from lastseat.spec.rules import Judgement, Rule
 ROUNDS = int(os.environ.get("LASTSEAT_INSTANTS_ROUNDS", "1500"))
 BATCHES = 3
 
-Said = frozenset[tuple[Rule, frozenset[str]]]
 
-
-def said(judgement: Judgement) -> Said:
-    """Which rules are broken, and by whom. For a resource that is oversold the last are named."""
-    return frozenset(
-        (v.rule, frozenset() if v.rule in (Rule.CAPACITY, Rule.COUNTER) else frozenset(v.attempts))
-        for v in judgement.violations
-    )
+def said(judgement: Judgement) -> set[Rule]:
+    """Which rules are broken. Which of several that broke one is named may depend on the order."""
+    return {violation.rule for violation in judgement.violations}
 
 
 def coarse(history: History, by: int) -> History:

@@ -213,9 +213,9 @@ def _unwarranted(
 def _broken_by(attempts: list[Attempt]) -> Rule:
     """Whose promise a booking breaks that these attempts cannot have made."""
     answers = [attempt.answer for attempt in attempts if attempt.answer is not None]
-    for answer in answers:
-        if answer.outcome is not Outcome.FAILED:
-            return Rule(answer.outcome.value)
+    for outcome in (Outcome.BOOKED, Outcome.REJECTED):
+        if any(answer.outcome is outcome for answer in answers):
+            return Rule(outcome.value)
     if any(attempt.in_doubt for attempt in attempts):
         return Rule.IN_DOUBT
     for answer in answers:
