@@ -15,6 +15,7 @@ from tests.harness import strangers
 from lastseat.harness.postgres import Server
 
 LASTSEAT = (sys.executable, "-m", "lastseat.harness.cli")
+PASS, INCONCLUSIVE = 0, 2
 _PACE = 0.2
 _OK = "R\0\0\0\x08\0\0\0\0"
 """The message by which a server says that who has come is who it says it is."""
@@ -79,8 +80,12 @@ def test_a_right_implementation_passes_amid_strangers(
         made, told = attack_to_the_end(process)
         assert process.stdout is not None
         said = process.stdout.read()
-    assert process.returncode == 0, said
-    assert "pass of" in said
+    reasons = [line for line in said.splitlines() if "not judged" in line]
+    if not (reasons and all("the machine stood still" in line for line in reasons)):
+        assert process.returncode == PASS, said
+        assert "pass of" in said
+    # Where other tests take the processor for seconds, that is told, and is no stranger's doing.
+    assert process.returncode in {PASS, INCONCLUSIVE}, said
     assert made > 100, "nobody came"
     assert told
     for words in told:
