@@ -71,9 +71,9 @@ def test_what_the_judges_agree_about_convicts_beside_a_disagreement(campaign: CA
     run = oversold(judging.stage)
     run.instep.objections[:] = [Objection(Rule.BOOKED, None, "b1 was lost")]
     run.left_behind["alice-1"] = "its transaction is open"
-    assert not judging.judge_and_keep(run)
-    (convicted,) = judging.convicted
-    assert convicted.rules == {"nothing after the outcome"}
+    judged = judging.look(run)
+    assert {finding.rule for finding in judged.findings} == {"nothing after the outcome"}
+    judging.keep(run, judged.findings)
     assert judging.verdict() is Verdict.VIOLATION
     assert "the whole history breaks capacity" in words_of(judging)
 
