@@ -107,9 +107,10 @@ def create(owner: tuple[int, int] | None = None) -> RunFolder:
             raise OSError(errno.ENOSPC, f"{free / 1e6:.0f} MB are free")
         return _created(base, owner)
     except OSError as error:
+        elsewhere = "TMPDIR names another folder, " if owner is None else ""
         raise NoRoom(
             f"a server of our own needs {NEEDED / 1e6:.0f} MB in {base}: {error.strerror or error};"
-            " TMPDIR names another folder, --dsn a server that runs"
+            f" {elsewhere}--dsn names a server that runs"
         ) from error
 
 
