@@ -13,7 +13,9 @@ from lastseat.harness.postgres import open_target
 from lastseat.harness.registry import resolve
 from lastseat.harness.verdict import Verdict
 
-SOME = ("lock-timeout", "starting-up", "freeze-server", "lock-table-full", "half-open", "disk-full")
+# What a machine may not grant, and what any machine does.
+_NEEDY = ("read-only-standby", "half-open", "disk-full")
+SOME = ("starting-up", "freeze-server", "lock-table-full", *_NEEDY)
 
 
 @pytest.fixture
@@ -26,13 +28,22 @@ def site(target):
 def test_some_outages_strike_and_nothing_illegal_follows(tmp_path):
     results = server_faults(resolve("optimistic"), tmp_path, names=SOME)
     available = [tried for tried in results if tried.trial is not None]
-    assert {tried.outage.name for tried in available} >= set(SOME) - {"half-open", "disk-full"}
+    assert {tried.outage.name for tried in available} >= set(SOME) - set(_NEEDY)
     assert all(tried.verdict is Verdict.PASS for tried in results), [t.words for t in results]
     assert all(tried.applies for tried in available), [t.words for t in results]
     for tried in available:
         assert {"FAILED(INFRASTRUCTURE)", "FAILED(INFRASTRUCTURE, in doubt)"} & set(
             tried.trial.checked.answers
-        ) or tried.outage.name == "lock-timeout"
+        )
+
+
+def test_a_default_time_out_meets_who_sets_none_and_spares_who_does(tmp_path):
+    names = ("lock-timeout", "statement-timeout")
+    for name, meets in (("guarded-update", True), ("optimistic", False)):
+        results = server_faults(resolve(name), tmp_path / name, names=names)
+        words = [tried.words for tried in results]
+        assert [tried.applies for tried in results] == [meets, meets], words
+        assert {tried.verdict for tried in results} == {Verdict.PASS}, words
 
 
 def test_on_the_users_server_only_our_own_sessions_are_touched(server, tmp_path):

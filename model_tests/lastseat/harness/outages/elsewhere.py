@@ -15,6 +15,9 @@ from lastseat.harness.postgres import standby as standbys
 
 _LONG = 0.8
 _PATIENCE = 10.0
+_READ_ONLY = ("25006", "0A000")
+"""What a standby answers to a write, and to BEGIN READ WRITE."""
+
 _UNSENT = 0.3
 """Seconds for which the standby receives nothing before the primary is lost."""
 
@@ -56,7 +59,7 @@ def _read_only(site: Site) -> None:
     """The standby is at the primary's address before it is promoted."""
     server = _lose_primary(site)
     site.log_from = 0
-    until(lambda: site.logged("25006"), _PATIENCE)
+    until(lambda: site.logged(*_READ_ONLY), _PATIENCE)
     standbys.promote(server)
     _next_standby(site, synchronous=True)
 
@@ -94,7 +97,7 @@ ELSEWHERE = (
         "the primary is lost, and its address leads to a standby that was not promoted yet",
         "a fail-over, half way through",
         _read_only,
-        told("25006"),
+        told(*_READ_ONLY),
         _PAIR,
         synchronous=True,
     ),

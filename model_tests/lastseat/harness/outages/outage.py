@@ -152,7 +152,8 @@ class Outage:
     oldest: int = field(default=0, kw_only=True)
     """The major version of PostgreSQL from which on it can happen."""
     reaches_all: bool = field(default=True, kw_only=True)
-    """Can it happen to every implementation, or only to some mechanisms?"""
+    """Whether it can happen to every implementation. What only changes a default does not happen
+    to one that sets this itself."""
 
 
 def seen(site: Site) -> str | None:

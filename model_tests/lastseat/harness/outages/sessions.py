@@ -157,6 +157,7 @@ SESSIONS = (
         "a migration that holds the tables, and a limit that was set for everybody",
         _limited_while_held("statement_timeout", "57014"),
         told("57014"),
+        reaches_all=False,
     ),
     Outage(
         "lock-timeout",
@@ -164,6 +165,7 @@ SESSIONS = (
         "a migration that holds the tables, and a limit on waiting for locks",
         _limited_while_held("lock_timeout", "55P03"),
         told("55P03"),
+        reaches_all=False,
     ),
     Outage(
         "transaction-timeout",
@@ -172,6 +174,7 @@ SESSIONS = (
         _limited_while_held("transaction_timeout", "25P04"),
         told("25P04"),
         oldest=17,
+        reaches_all=False,
     ),
     Outage(
         "idle-in-transaction-timeout",
@@ -179,6 +182,7 @@ SESSIONS = (
         "a garbage collection, a virtual machine that is moved",
         _limited_while_frozen("idle_in_transaction_session_timeout", "25P03"),
         told("25P03"),
+        reaches_all=False,
     ),
     Outage(
         "idle-timeout",
