@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lastseat.harness import run as runs
+from lastseat.harness import sweep
 from lastseat.harness.aftermath import aftermath
 from lastseat.harness.campaign import Campaign
 from lastseat.harness.implementations.client import Implementation
@@ -31,7 +32,8 @@ MET_BY_A_FAULT = [
 def campaign(target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Opened]:
     """Campaigns against these factories, which give a client little time."""
     monkeypatch.setenv("PYTHONPATH", str(FACTORIES))
-    monkeypatch.setattr(runs, "DEADLINE_MS", 500)
+    for module in (runs, sweep):
+        monkeypatch.setattr(module, "DEADLINE_MS", 500)
     monkeypatch.setattr(runs, "GRACE_MS", 500)
     with contextlib.ExitStack() as stack:
 

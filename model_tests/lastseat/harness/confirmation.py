@@ -2,8 +2,8 @@
 
 It is run again from the schedule that was saved of it: the same decisions, the same implementation,
 fresh ids. First on the stage as it is; then on new connections, since some drivers say less on
-those that they have used; then by new processes. Where the server chose otherwise, it is tried
-again, and does not count.
+those that they have used; then by new processes. A run that goes another way counts if it breaks
+the same rule, as with a client that does things on its own time; if not, it is tried again.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Repetition:
     """What came of repeating a run."""
 
     runs: int = 0
-    """In how many every step came about as recorded."""
+    """In how many every step came about as recorded, or the same rule was broken on another way."""
     illegal: Counter[str] = Factory(Counter)
     """In how many of these each rule was broken."""
     diverged: int = 0
@@ -122,11 +122,14 @@ def repeat(
         if not hung:
             _WAYS[tried % len(_WAYS)](stage, schedule.scenario)
         run = Run(stage, _in_less_haste(schedule.scenario, came.diverged))
-        if not _came_about(run, schedule.steps):
-            came.diverged += 1
-        else:
+        as_recorded = _as_recorded(run, schedule.steps)
+        sound = _sound(run)
+        broken = judge(run) & rules if sound else frozenset[str]()
+        if broken or (as_recorded and sound):
             came.runs += 1
-            came.illegal.update(judge(run) & rules)
+            came.illegal.update(broken)
+        else:
+            came.diverged += 1
         if came.runs == most or all(came.illegal[rule] >= enough for rule in rules):
             break
         if time.monotonic() > end:
@@ -138,12 +141,9 @@ def _depends_on_the_moment(steps: list[Step]) -> bool:
     return any(step.decision.is_fault or step.woke for step in steps)
 
 
-def _came_about(run: Run, steps: tuple[Step, ...]) -> bool:
-    """Whether the run is a repetition; it is finished in any case, its clients are needed again.
-
-    It is none where a deadline that was short for the sake of a fault has ended another attempt,
-    or the machine stood still: that says nothing about the implementation.
-    """
+def _as_recorded(run: Run, steps: tuple[Step, ...]) -> bool:
+    """Whether every step came about; the run is finished in any case, its clients are needed
+    again."""
     try:
         replay_strictly(run, steps)
     except Diverged:
@@ -151,6 +151,12 @@ def _came_about(run: Run, steps: tuple[Step, ...]) -> bool:
         run.finish()
         return False
     run.finish()
+    return True
+
+
+def _sound(run: Run) -> bool:
+    """Whether a run says something about the implementation: not where the machine stood still, or
+    a deadline that was short for the sake of a fault has ended another attempt."""
     return run.disturbed is None and not any(map(hurried, run.attempts))
 
 
