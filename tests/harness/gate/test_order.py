@@ -208,13 +208,17 @@ def test_a_cancellation_is_recorded_before_the_server_hears_of_it(scene: Scene) 
     scene.until(lambda: b"Z\0\0\0\5" in raw.data)
     at = raw.data.index(b"K\0\0\0\x0c") + 5
     key = bytes(raw.data[at : at + 8])
-    raw.send(query("SELECT pg_sleep(60)"))
-    scene.until(lambda: scene.of(Sent))
-    asking = scene.raw()
-    asking.send(untyped(CANCEL_REQUEST, key))
-    scene.until(lambda: scene.of(Answered))
+    (opened,) = scene.of(Opened)
+    lock = "SELECT pg_advisory_lock(1)"
+    with psycopg.connect(scene.dsn) as holder:
+        holder.execute(lock)
+        raw.send(query(lock))
+        # Sooner than that, the server may not have begun: it would take no notice of the request.
+        scene.until(lambda: scene.backends.blockers({opened.backend_pid}))
+        asking = scene.raw()
+        asking.send(untyped(CANCEL_REQUEST, key))
+        scene.until(lambda: scene.of(Answered))
     kinds = [type(event) for event in scene.events]
     assert kinds.index(Cancelled) < kinds.index(Answered)
     (cancelled,) = scene.of(Cancelled)
-    (opened,) = scene.of(Opened)
     assert cancelled.connection == opened.connection
