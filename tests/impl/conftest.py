@@ -110,6 +110,12 @@ def app_dsn(prepared):
     role = f"app_{os.getpid()}"
     with psycopg.connect(prepared, autocommit=True) as owner:
         owner.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(role)))
+        database = sql.Identifier(owner.info.dbname)
+        owner.execute(
+            sql.SQL("GRANT CONNECT, TEMPORARY ON DATABASE {} TO {}").format(
+                database, sql.Identifier(role)
+            )
+        )
         schema.grant(prepared, role)
         schema.grant(prepared, role)
         yield make_conninfo(prepared, user=role)

@@ -398,7 +398,17 @@ def test_granting_takes_away_what_was_granted_before(db, app, app_dsn):
     ("way", "back", "found"),
     [
         ("GRANT DELETE ON {booking} TO PUBLIC", "REVOKE DELETE ON {booking} FROM PUBLIC", "DELETE"),
-        ("GRANT {owner} TO {role}", "REVOKE {owner} FROM {role}", "EXECUTE on count_booking"),
+        ("GRANT {owner} TO {role}", "REVOKE {owner} FROM {role}", "ownership of booking as"),
+        (
+            "ALTER ROLE {role} NOINHERIT; GRANT {owner} TO {role}",
+            "REVOKE {owner} FROM {role}; ALTER ROLE {role} INHERIT",
+            "EXECUTE on count_booking as",
+        ),
+        (
+            "ALTER ROLE {role} NOINHERIT; GRANT pg_write_all_data TO {role}",
+            "REVOKE pg_write_all_data FROM {role}; ALTER ROLE {role} INHERIT",
+            "DELETE on booking as pg_write_all_data",
+        ),
         ("ALTER ROLE {role} SUPERUSER", "ALTER ROLE {role} NOSUPERUSER", "TRUNCATE on booking"),
         (
             "GRANT UPDATE (booked) ON lastseat.resource TO PUBLIC",
@@ -417,3 +427,38 @@ def test_what_granting_cannot_take_away_is_told(db, app, way, back, found):
     finally:
         db.connection.execute(back.format(**words))
     schema.grant(db.dsn, role)
+
+
+def test_an_owner_is_no_role_for_an_application(server):
+    """What is taken from an owner it can give itself again."""
+    with open_target(server=server) as target:
+        schema.prepare(target.dsn)
+        with psycopg.connect(target.dsn) as owner:
+            name = owner.info.user
+        with pytest.raises(schema.PrivilegesRemain, match="ownership of schema lastseat"):
+            schema.grant(target.dsn, name)
+
+
+@pytest.mark.parametrize("options", ["INHERIT FALSE, SET TRUE", "ADMIN TRUE, SET FALSE"])
+def test_a_membership_counts_whatever_its_options(db, app, options):
+    """They are new in PostgreSQL 16."""
+    if db.connection.info.server_version < 160_000:
+        options = "ADMIN OPTION"
+    role, owner = app.info.user, db.connection.info.user
+    db.connection.execute(f"GRANT {owner} TO {role} WITH {options}")
+    try:
+        with pytest.raises(schema.PrivilegesRemain, match=f"as {owner}"):
+            schema.grant(db.dsn, role)
+    finally:
+        db.connection.execute(f"REVOKE {owner} FROM {role}")
+
+
+def test_maintaining_a_table_is_more_than_an_attempt_needs(db, app):
+    if db.connection.info.server_version < 170_000:
+        pytest.skip("MAINTAIN is new in PostgreSQL 17")
+    db.connection.execute("GRANT MAINTAIN ON lastseat.booking TO PUBLIC")
+    try:
+        with pytest.raises(schema.PrivilegesRemain, match="MAINTAIN on booking"):
+            schema.grant(db.dsn, app.info.user)
+    finally:
+        db.connection.execute("REVOKE MAINTAIN ON lastseat.booking FROM PUBLIC")

@@ -40,7 +40,8 @@ class SchemaMismatch(RuntimeError):
 
 class PrivilegesRemain(RuntimeError):
     """A role may do more in the schema than an attempt needs, by a way that REVOKE does not close:
-    it is a superuser, or owns the schema, or PUBLIC or a role that it belongs to may do it."""
+    it is a superuser, or owns the schema, or PUBLIC may do it, or a role that it belongs to and
+    could act as."""
 
 
 def prepare(dsn: str, owner: str | None = None) -> None:
@@ -111,34 +112,55 @@ def grant(dsn: str, role: str) -> None:
     with _transaction(dsn) as connection:
         for statement in statements:
             connection.execute(sql.SQL(statement).format(role=sql.Identifier(role)))
-        more = [found for (found,) in connection.execute(_EXCESS, {"role": role}).fetchall()]
+        maintain = ["MAINTAIN"] if connection.info.server_version >= _WITH_MAINTAIN else []
+        asked = {"role": role, "privileges": [*_TOO_MUCH, *maintain]}
+        more = [found for (found,) in connection.execute(_EXCESS, asked).fetchall()]
         if more:
             raise PrivilegesRemain(f"{role!r} still has {', '.join(more)}")
 
 
 _EXCESS = """
-SELECT privilege || ' on ' || relname
-  FROM pg_class, unnest(ARRAY['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER'])
-       AS privilege
- WHERE relnamespace = 'lastseat'::regnamespace AND relkind = 'r'
-   AND has_table_privilege(%(role)s, pg_class.oid, privilege)
-UNION ALL
-SELECT privilege || ' on ' || relname || '.' || attname
-  FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped,
-       unnest(ARRAY['INSERT', 'UPDATE', 'REFERENCES']) AS privilege
- WHERE relnamespace = 'lastseat'::regnamespace AND relkind = 'r'
-   AND has_column_privilege(%(role)s, pg_class.oid, attnum, privilege)
-   AND NOT has_table_privilege(%(role)s, pg_class.oid, privilege)
-   AND (relname, attname, privilege) NOT IN (
-       ('resource', 'version', 'UPDATE'), ('booking', 'booking_id', 'INSERT'),
-       ('booking', 'resource_id', 'INSERT'), ('booking', 'units', 'INSERT'))
-UNION ALL
-SELECT 'EXECUTE on ' || proname
-  FROM pg_proc
- WHERE pronamespace = 'lastseat'::regnamespace
-   AND has_function_privilege(%(role)s, pg_proc.oid, 'EXECUTE')
-UNION ALL
-SELECT 'CREATE on schema lastseat' WHERE has_schema_privilege(%(role)s, 'lastseat', 'CREATE')"""
+WITH RECURSIVE reach AS (
+    -- Whatever the options of a membership: a role may inherit, become, or give itself the other.
+    SELECT oid FROM pg_roles WHERE rolname = %(role)s
+    UNION SELECT roleid FROM pg_auth_members JOIN reach ON member = reach.oid
+), tables AS (
+    SELECT oid, relname, relowner FROM pg_class
+     WHERE relnamespace = 'lastseat'::regnamespace AND relkind = 'r'
+), routines AS (
+    SELECT oid, proname, proowner FROM pg_proc WHERE pronamespace = 'lastseat'::regnamespace
+)
+SELECT DISTINCT found || CASE rolname WHEN %(role)s THEN '' ELSE ' as ' || rolname END
+  FROM pg_roles JOIN reach USING (oid), LATERAL (
+    SELECT privilege || ' on ' || relname
+      FROM tables, unnest(%(privileges)s::text[]) AS privilege
+     WHERE has_table_privilege(reach.oid, tables.oid, privilege)
+    UNION ALL
+    SELECT privilege || ' on ' || relname || '.' || attname
+      FROM tables JOIN pg_attribute ON attrelid = tables.oid AND attnum > 0 AND NOT attisdropped,
+           unnest(ARRAY['INSERT', 'UPDATE', 'REFERENCES']) AS privilege
+     WHERE has_column_privilege(reach.oid, tables.oid, attnum, privilege)
+       AND NOT has_table_privilege(reach.oid, tables.oid, privilege)
+       AND (relname, attname, privilege) NOT IN (
+           ('resource', 'version', 'UPDATE'), ('booking', 'booking_id', 'INSERT'),
+           ('booking', 'resource_id', 'INSERT'), ('booking', 'units', 'INSERT'))
+    UNION ALL
+    SELECT 'EXECUTE on ' || proname FROM routines
+     WHERE has_function_privilege(reach.oid, routines.oid, 'EXECUTE')
+    UNION ALL
+    SELECT 'CREATE on schema lastseat' WHERE has_schema_privilege(reach.oid, 'lastseat', 'CREATE')
+    UNION ALL
+    SELECT 'ownership of ' || name FROM (
+        SELECT relname, relowner FROM tables
+        UNION ALL SELECT proname, proowner FROM routines
+        UNION ALL SELECT 'schema lastseat', nspowner FROM pg_namespace WHERE nspname = 'lastseat'
+    ) AS owned (name, owner)
+     WHERE owner = reach.oid
+  ) AS excess (found)
+ ORDER BY 1"""
+
+_TOO_MUCH = ("INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
+_WITH_MAINTAIN = 170_000  # PostgreSQL 17, as libpq counts versions
 
 
 @contextmanager
