@@ -85,6 +85,7 @@ STRANGE = {
     "huge units": ("scenario.attempts.alice.0.requested_units", HUGE),
     "a huge capacity": ("scenario.capacities.r1", HUGE),
     "a negative capacity": ("scenario.capacities.r1", -1),
+    "very many capacities": ("scenario.capacities", {f"r{n}": 1 for n in range(300_000)}),
     "no capacities": ("scenario.capacities", {}),
     "no attempts": ("scenario.attempts.alice", []),
     "no clients": ("scenario.attempts", {}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -134,6 +135,19 @@ def test_a_file_that_gives_no_reasons_is_a_mistake(text: str, words: str, tmp_pa
         read_known(file)
     assert words in str(error.value)
     assert "known.toml" in str(error.value)
+
+
+def test_known_failures_are_read_from_a_file_of_some_size_only(tmp_path: Path) -> None:
+    """A device never ends, and a FIFO never begins."""
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "huge.toml").write_text("#" * 1_000_001)
+    for file, words in (
+        (Path("/dev/zero"), "is no regular file"),
+        (tmp_path / "fifo", "is no regular file"),
+        (tmp_path / "huge.toml", "has more than 1,000,000 bytes"),
+    ):
+        with pytest.raises(MalformedKnownFailures, match=words):
+            read_known(file)
 
 
 def test_a_failure_that_is_not_known_is_a_violation() -> None:

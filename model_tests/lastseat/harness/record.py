@@ -39,10 +39,10 @@ _Requests = Annotated[list[Request], msgspec.Meta(max_length=1000)]
 class _Scenario(msgspec.Struct):
     name: str
     why: str
-    capacities: dict[str, int]
+    capacities: Annotated[dict[str, int], msgspec.Meta(max_length=1000)]
     attempts: Annotated[dict[Name, _Requests], msgspec.Meta(max_length=16)]
     prior: _Requests
-    deadlines: dict[str, _Milliseconds] = {}
+    deadlines: Annotated[dict[str, _Milliseconds], msgspec.Meta(max_length=16)] = {}
 
 
 class _Decision(msgspec.Struct):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import tomllib
 from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
@@ -77,8 +78,21 @@ def fits(pattern: str, case: str) -> bool:
     return fnmatchcase(case, pattern) or fnmatchcase(case, f"{pattern.rstrip('/')}/*")
 
 
+_MOST_BYTES = 1_000_000
+"""Of a file of known failures: more than every case with a long reason."""
+
+
 def read_known(file: Path) -> Known:
     """Read TOML lines of the form ``"id" = "reason"``; raises MalformedKnownFailures, OSError."""
+    found = file.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise MalformedKnownFailures(f"{file} is no regular file")
+    if found.st_size > _MOST_BYTES:
+        raise MalformedKnownFailures(f"{file} has more than {_MOST_BYTES:,} bytes")
+    return _known(file)
+
+
+def _known(file: Path) -> Known:
     try:
         found = tomllib.loads(file.read_text())
     except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or beyond all measure
