@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -147,8 +148,15 @@ def test_a_violation_is_told_by_the_exit_code_where_nothing_more_can_be_printed(
 
 
 def test_a_full_temporary_folder_is_told_at_the_beginning(tmp_path: Path) -> None:
-    """Of one's own /tmp: root's servers are in no other folder."""
-    command = "mount -t tmpfs -o size=1m small /tmp && TMPDIR=/tmp lastseat verify"
+    """Of one's own /tmp: root's servers are in no other folder. The checkout may lie there, too,
+    and is put back in its place."""
+    checkout = shlex.quote(str(Path(__file__).parents[2]))
+    command = (
+        f"exec 9<{checkout} && mount -t tmpfs -o size=1m small /tmp &&"
+        f" {{ [ -e {checkout} ] || {{ mkdir -p {checkout} &&"
+        f" mount --no-canonicalize --bind /proc/self/fd/9 {checkout}; }}; }} &&"
+        " TMPDIR=/tmp lastseat verify"
+    )
     done = on_a_disk("1m", tmp_path, command)
     assert done.returncode == ERROR, done.stdout + done.stderr
     assert "in /tmp: " in done.stderr
