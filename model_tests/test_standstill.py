@@ -25,7 +25,7 @@ from lastseat.harness.scenario import named
 from lastseat.harness.schedule.coverage import Coverage
 from lastseat.harness.schedule.decision import START, Decision
 from lastseat.harness.schedule.interleavings import to_the_end
-from lastseat.harness.stage import DEADLINE_MS
+from lastseat.harness.stage import DEADLINE_MS, Stage
 from lastseat.harness.venue import Found, Venue
 from lastseat.harness.verdict import Verdict
 
@@ -149,6 +149,15 @@ def test_a_fault_in_a_machine_that_stood_still_is_met_again(
     sweeping.fault_sweep(named("last-seat"), fault)
     assert pausing.left < 0
     assert (sweeping.convicted, list(sweeping.reasons())) == ([], [])
+
+
+def test_what_passes_between_two_runs_disturbs_neither(staged: Callable[[str], Stage]) -> None:
+    kept = staged("optimistic")
+    kept.loop._seen -= 10  # as after ten seconds in which nobody needed this stage
+    run = Run(kept, named("last-seat"))
+    to_the_end(run)
+    run.finish()
+    assert run.disturbed is None
 
 
 def test_hypothesis_on_a_machine_that_stood_still_makes_the_example_again(

@@ -94,6 +94,7 @@ class Run:
     """What the loop had lost when the run began."""
 
     def __attrs_post_init__(self) -> None:
+        self.stage.loop.excuse()  # nobody was to be served between two runs
         self._lost = self.stage.loop.lost
         self.names = Names(self.stage.fresh)
         self._shapes = Shapes(self.names.in_order)
