@@ -15,7 +15,7 @@ from psycopg import sql
 from psycopg.rows import TupleRow
 
 from lastseat.impl.connection import conninfo
-from lastseat.impl.settings import BEGIN, local
+from lastseat.impl.settings import BEGIN, POSTGRESQL_17, local
 
 AUDIT = {
     "bookings": "SELECT booking_id, units FROM lastseat.booking WHERE resource_id = $1",
@@ -112,7 +112,7 @@ def grant(dsn: str, role: str) -> None:
     with _transaction(dsn) as connection:
         for statement in statements:
             connection.execute(sql.SQL(statement).format(role=sql.Identifier(role)))
-        maintain = ["MAINTAIN"] if connection.info.server_version >= _WITH_MAINTAIN else []
+        maintain = ["MAINTAIN"] if connection.info.server_version >= POSTGRESQL_17 else []
         asked = {"role": role, "privileges": [*_TOO_MUCH, *maintain]}
         more = [found for (found,) in connection.execute(_EXCESS, asked).fetchall()]
         if more:
@@ -160,7 +160,6 @@ SELECT DISTINCT found || CASE rolname WHEN %(role)s THEN '' ELSE ' as ' || rolna
  ORDER BY 1"""
 
 _TOO_MUCH = ("INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
-_WITH_MAINTAIN = 170_000  # PostgreSQL 17, as libpq counts versions
 
 
 @contextmanager

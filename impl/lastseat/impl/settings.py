@@ -9,7 +9,8 @@ that a pooler in between would refuse.
 from __future__ import annotations
 
 _BOUND_SECONDS = 60
-_WITH_TRANSACTION_TIMEOUT = 170_000  # PostgreSQL 17, as libpq counts versions
+POSTGRESQL_17 = 170_000
+"""As libpq counts versions: from here on there are transaction_timeout and MAINTAIN."""
 
 BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 
@@ -28,7 +29,7 @@ def local(server_version: int, seconds: float, lock_seconds: float | None = None
     """
     bound = _BOUND_SECONDS if seconds <= _BOUND_SECONDS else 0
     timeouts = {}
-    if server_version >= _WITH_TRANSACTION_TIMEOUT:
+    if server_version >= POSTGRESQL_17:
         # Zero alone stops the timer that has been running since BEGIN. The others suffice.
         timeouts["transaction_timeout"] = 0.0
     timeouts |= {
